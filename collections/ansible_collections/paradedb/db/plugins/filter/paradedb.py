@@ -1,0 +1,58 @@
+"""Filters that turn a ParadeDB's spec into the contents of its objects."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: paradedb
+short_description: Filters that turn a spec into the contents of objects
+version_added: 0.1.0
+description: Each filter takes the completed spec; see the filters' own pages.
+options: {}
+author: The paradedb.db maintainers
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils import hba, patroni, settings, sql
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import REPLICATION_USER, REWIND_USER
+from ansible_collections.paradedb.db.plugins.module_utils.database import program_parameters
+
+
+def postgresql_conf(spec: dict[str, Any]) -> str:
+    """The settings of an instance as postgresql.conf."""
+    return "\n".join(settings.conf_lines(settings.instance_settings(spec))) + "\n"
+
+
+def pg_hba_conf(spec: dict[str, Any], superuser: str) -> str:
+    """The access rules as pg_hba.conf."""
+    user_rules = (spec.get("auth") or {}).get("pgHBA") or []
+    return "\n".join(hba.rules(superuser, REPLICATION_USER, REWIND_USER, user_rules)) + "\n"
+
+
+def init_sql(spec: dict[str, Any]) -> str:
+    """The SQL program that makes the database and its extensions."""
+    return sql.documented_program(program_parameters(spec))
+
+
+def patroni_config(spec: dict[str, Any], superuser: str) -> str:
+    """Patroni's dynamic configuration as it stands in its ConfigMap's annotation."""
+    return patroni.dump(patroni.dynamic_configuration(spec, superuser))
+
+
+def preload_libraries(spec: dict[str, Any]) -> str:
+    """Libraries which the wanted extensions need at start, separated by blanks."""
+    return " ".join(settings.preload_libraries(spec.get("extensions") or {}))
+
+
+def user_libraries(spec: dict[str, Any]) -> str:
+    """Libraries which the user wants loaded besides, separated by blanks."""
+    return " ".join(settings.user_libraries(spec.get("postgresConfig") or {}))
+
+
+class FilterModule:
+    """The collection's filters."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        names = (postgresql_conf, pg_hba_conf, init_sql, patroni_config, preload_libraries, user_libraries)
+        return {function.__name__: function for function in names}

@@ -1,0 +1,64 @@
+"""How a module of this collection runs: as an ordinary module, or inside the controller by its action plugin.
+
+A module that only speaks to the Kubernetes API gains nothing from being copied to a new Python process,
+and loses half a second by it. So each module is a function ``run(params, kube, check_mode) -> result``
+with an argument specification; ``run_module`` serves it to Ansible as a module, ``run_in_process`` to the
+action plugin of the same name. Both give the same result.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError
+
+Result = dict[str, Any]
+Run = Callable[[dict[str, Any], Kube, bool], Result]
+
+
+def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
+    """A module's own options together with kubernetes.core's authentication options."""
+    return {**AUTH_ARG_SPEC, **options}
+
+
+def run_module(run: Run, spec: dict[str, Any]) -> None:
+    """Serve ``run`` as an ordinary Ansible module."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    result = _guarded(run, module.params, module.check_mode)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def run_in_process(run: Run, spec: dict[str, Any], arguments: dict[str, Any], check_mode: bool) -> Result:
+    """Serve ``run`` to an action plugin: validate the arguments as a module would, then call it."""
+    validation = ArgumentSpecValidator(spec).validate(arguments)
+    if validation.error_messages:
+        return {"failed": True, "msg": "; ".join(validation.error_messages)}
+    return _guarded(run, validation.validated_parameters, check_mode)
+
+
+def _guarded(run: Run, params: dict[str, Any], check_mode: bool) -> Result:
+    auth = {name: params[name] for name in AUTH_ARG_SPEC if params.get(name) is not None}
+    try:
+        return run(params, Kube(auth), check_mode)
+    except Refused as refused:
+        return {"failed": True, "msg": str(refused), "reason": refused.reason, "field": refused.field}
+    except KubeError as error:
+        reason = "KubernetesUnavailable" if error.status in (0, 429, 500, 503) else "KubernetesError"
+        return {"failed": True, "msg": str(error), "reason": reason, "status": error.status}
+    except ExecFailed as error:
+        return {"failed": True, "msg": str(error), "reason": "CommandFailed"}
+    except Exception as error:
+        return {
+            "failed": True,
+            "msg": f"{type(error).__name__}: {error}",
+            "reason": "InternalError",
+            "exception": traceback.format_exc(),
+        }

@@ -1,0 +1,105 @@
+"""What the pods of a ParadeDB tell about themselves: ready or not, current or outdated, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import ROLE, database_selector
+
+REVISION = "controller-revision-hash"
+
+# How long an instance may take to become ready before that counts as a failure, in seconds.
+PROGRESS_DEADLINE = 600
+
+_PULL_FAILURES = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+)
+
+
+def database_pods(kube: Kube, namespace: str, name: str) -> list[Object]:
+    """The instances' pods by name, those that are going left out."""
+    pods = kube.list("v1", "Pod", namespace, database_selector(name))
+    present = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return sorted(present, key=lambda pod: pod["metadata"]["name"])
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def is_primary(pod: Object) -> bool:
+    return pod["metadata"].get("labels", {}).get(ROLE) == "primary"
+
+
+def ready_primary(pods: list[Object]) -> Object | None:
+    return next((pod for pod in pods if is_primary(pod) and is_ready(pod)), None)
+
+
+def is_running(pod: Object) -> bool:
+    """Whether the database container runs, so that a command can be run in it."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return any(item["name"] == "paradedb" and "running" in item["state"] for item in statuses)
+
+
+def trouble(pod: Object, now: datetime) -> dict[str, str] | None:
+    """Why the pod does not become ready, as ``reason`` and ``message``; None while it may still do so."""
+    if is_ready(pod):
+        return None
+    status = pod.get("status", {})
+    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        found = _container_trouble(container)
+        if found:
+            return found
+    started = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    if (now - started).total_seconds() > PROGRESS_DEADLINE:
+        return {
+            "reason": "ProgressDeadlineExceeded",
+            "message": f"pod {pod['metadata']['name']} is not ready after {PROGRESS_DEADLINE // 60} minutes: "
+            + (unscheduled(pod) or f"see kubectl logs {pod['metadata']['name']}"),
+        }
+    return None
+
+
+def unscheduled(pod: Object) -> str:
+    """The scheduler's word why the pod has no node; empty when it has one."""
+    for item in pod.get("status", {}).get("conditions") or []:
+        if item["type"] == "PodScheduled" and item["status"] == "False":
+            return item.get("message", "")
+    return ""
+
+
+def _container_trouble(container: dict[str, Any]) -> dict[str, str] | None:
+    waiting = container["state"].get("waiting") or {}
+    reason, image = waiting.get("reason", ""), container["image"]
+    if reason in _PULL_FAILURES:
+        return {
+            "reason": "ImagePullFailed",
+            "message": f"spec.image: the image {image} cannot be pulled; check its name, its registry and "
+            "spec.imagePullSecrets",
+        }
+    if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+        return {
+            "reason": "ContainerCannotStart",
+            "message": f"{container['name']}: {waiting.get('message', reason)}",
+        }
+    ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    said = (ended.get("message") or "").strip()
+    if container["name"] == "prepare" and ended.get("exitCode", 0) != 0 and said:
+        # prepare.sh says "Reason|field: what is wrong"
+        code, _separator, message = said.partition("|")
+        return (
+            {"reason": code, "message": message} if message else {"reason": "PrepareFailed", "message": said}
+        )
+    if reason == "CrashLoopBackOff":
+        return {
+            "reason": "InstanceCrashing",
+            "message": f"container {container['name']} ends again and again: {said[-500:] or 'see its log'}",
+        }
+    return None

@@ -1,0 +1,35 @@
+"""The names by which the parts of one ParadeDB find each other. One place: roles and modules read it here."""
+
+from __future__ import annotations
+
+API_VERSION = "database.paradedb.io/v1alpha1"
+KIND = "ParadeDB"
+CONTAINER = "paradedb"
+
+MANAGED_BY = "paradedb-operator"
+INSTANCE = "app.kubernetes.io/instance"
+COMPONENT = "app.kubernetes.io/component"
+ROLE = "database.paradedb.io/role"
+SCOPE = "database.paradedb.io/scope"
+
+
+def instance_labels(name: str) -> dict[str, str]:
+    """Labels of everything that belongs to the ParadeDB ``name``."""
+    return {
+        "app.kubernetes.io/name": "paradedb",
+        INSTANCE: name,
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+    }
+
+
+def instance_selector(name: str) -> str:
+    return ",".join(f"{key}={value}" for key, value in instance_labels(name).items())
+
+
+def scope(name: str) -> str:
+    """Patroni's name for the cluster: its own ConfigMaps are ``<scope>-config``, ``<scope>-leader`` ..."""
+    return f"{name}-patroni"
+
+
+def database_selector(name: str) -> str:
+    return f"app.kubernetes.io/name=paradedb,{INSTANCE}={name},{COMPONENT}=database"

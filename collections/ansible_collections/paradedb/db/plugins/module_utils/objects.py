@@ -1,0 +1,82 @@
+"""Desired objects against the cluster: apply what is wanted, prune what is owned and no longer wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object, by_name
+from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONENT, instance_labels
+
+# Fields that the API server keeps, of no interest in a diff.
+_SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+
+
+def complete(definition: Object, namespace: str, name: str, component: str, owner: Object | None) -> Object:
+    """The definition with the instance's labels, its namespace and its owner."""
+    metadata = dict(definition["metadata"])
+    metadata["namespace"] = namespace
+    metadata["labels"] = {**instance_labels(name), COMPONENT: component, **metadata.get("labels", {})}
+    if owner:
+        metadata["ownerReferences"] = [owner]
+    return {**definition, "metadata": metadata}
+
+
+def observe(kube: Kube, kinds: list[tuple[str, str]], namespace: str, selector: str) -> dict[Any, Object]:
+    """The objects with the selector's labels, by kind and name."""
+    found: list[Object] = []
+    for api_version, kind in kinds:
+        found += kube.list(api_version, kind, namespace, selector)
+    return by_name(found)
+
+
+def apply_all(
+    kube: Kube, wanted: list[Object], existing: dict[Any, Object], dry_run: bool
+) -> list[dict[str, Any]]:
+    """Apply every definition and prune the rest of ``existing``; returns what changed, for a diff."""
+    changes = []
+    for definition in wanted:
+        key = (definition["kind"], definition["metadata"]["name"])
+        before = existing.get(key) or kube.get(definition["apiVersion"], *_location(definition))
+        after = kube.apply(definition, dry_run)
+        if before is None or _comparable(before) != _comparable(after):
+            changes.append(_change(key, before, after))
+    keep = {(item["kind"], item["metadata"]["name"]) for item in wanted}
+    for key, item in existing.items():
+        unwanted = key not in keep and "deletionTimestamp" not in item["metadata"]
+        if unwanted and (dry_run or kube.delete(item)):
+            changes.append(_change(key, item, None))
+    return changes
+
+
+def _location(definition: Object) -> tuple[str, str, str]:
+    return definition["kind"], definition["metadata"]["namespace"], definition["metadata"]["name"]
+
+
+def _comparable(item: Object) -> Object:
+    """An object without what the API server and other controllers keep in it."""
+    metadata = {name: value for name, value in item["metadata"].items() if name not in _SERVER_FIELDS}
+    return {name: value for name, value in item.items() if name != "status"} | {"metadata": metadata}
+
+
+def _shown(item: Object | None) -> Object:
+    """An object as a person may see it in a diff: no secret values."""
+    if item is None:
+        return {}
+    shown = _comparable(item)
+    if item["kind"] == "Secret":
+        shown["data"] = dict.fromkeys(item.get("data") or {}, "(hidden)")
+    return shown
+
+
+def _change(key: tuple[str, str], before: Object | None, after: Object | None) -> dict[str, Any]:
+    kind, name = key
+    return {"header": f"{kind}/{name}", "before": _shown(before), "after": _shown(after)}
+
+
+def diff(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The changes in the form of Ansible's diff mode."""
+    return [
+        {"before_header": change["header"], "after_header": change["header"]}
+        | {side: change[side] for side in ("before", "after")}
+        for change in changes
+    ]

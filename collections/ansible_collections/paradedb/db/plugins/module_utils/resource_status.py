@@ -1,0 +1,175 @@
+"""Write the status of a ParadeDB: phases by the state diagram, conditions, an event for each transition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils import events, instances, phases
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import PORT, credentials_name
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, database_selector
+
+
+def started(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
+    """A pass begins: Pending becomes Creating, a changed spec Updating; nothing else is written."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None:
+        return {"changed": False}
+    phase = _phase(resource)
+    generation = resource["metadata"]["generation"]
+    target = phases.phase_at_start(
+        phase, generation, (resource.get("status") or {}).get("observedGeneration")
+    )
+    if target == phase:
+        return {"changed": False, "phase": phase}
+    progress = phases.Progress(
+        generation, resource["spec"].get("replicas", 1), _ready(resource), settled=False
+    )
+    return _write(kube, resource, [target], progress, {}, check_mode)
+
+
+def finished(
+    kube: Kube, namespace: str, name: str, rollout: dict[str, Any], database: dict[str, Any], check_mode: bool
+) -> dict[str, Any]:
+    """A pass ended well: what it found becomes the status."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None:
+        return {"changed": False}
+    pods = instances.database_pods(kube, namespace, name)
+    progress = phases.Progress(
+        generation=resource["metadata"]["generation"],
+        replicas=resource["spec"].get("replicas", 1),
+        ready=sum(instances.is_ready(pod) for pod in pods),
+        settled=rollout["settled"],
+        reason=rollout["reason"],
+        message=rollout["message"],
+        checks=_extension_checks(database),
+    )
+    phase = _phase(resource)
+    fields = {
+        "endpoint": f"{name}.{namespace}.svc:{PORT}",
+        "credentialsSecret": credentials_name(name),
+        "selector": database_selector(name),
+    }
+    if database.get("connected"):
+        fields |= {"currentVersion": database["version"], "extensions": database["extensions"]}
+    result = _write(
+        kube,
+        resource,
+        phases.steps(phase, phases.phase_at_end(phase, progress)),
+        progress,
+        fields,
+        check_mode,
+    )
+    return result | ({"requeue_after": rollout["requeue_after"]} if "requeue_after" in rollout else {})
+
+
+def failed(
+    kube: Kube, namespace: str, name: str, reason: str, message: str, check_mode: bool
+) -> dict[str, Any]:
+    """A pass failed: the phase says so, the conditions and an event say why."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None:
+        return {"changed": False}
+    pods = instances.database_pods(kube, namespace, name)
+    progress = phases.Progress(
+        generation=resource["metadata"]["generation"],
+        replicas=resource["spec"].get("replicas", 1),
+        ready=sum(instances.is_ready(pod) for pod in pods),
+        settled=False,
+        reason=reason,
+        message=message,
+        failed=True,
+    )
+    phase = _phase(resource)
+    path = phases.steps(phase, phases.phase_at_end(phase, progress))
+    known = (resource.get("status") or {}).get("message") == message
+    if phases.FAILED not in path and not known:
+        event = {"type": "Warning", "reason": reason, "message": message}
+        if not check_mode:
+            events.emit(kube, resource, event, _now())
+    return _write(kube, resource, path, progress, {}, check_mode)
+
+
+def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
+    """The resource is going."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None:
+        return {"changed": False}
+    progress = phases.Progress(
+        resource["metadata"]["generation"],
+        resource["spec"].get("replicas", 1),
+        0,
+        settled=False,
+        reason="Deleting",
+    )
+    return _write(kube, resource, phases.steps(_phase(resource), phases.DELETING), progress, {}, check_mode)
+
+
+def _write(
+    kube: Kube,
+    resource: Object,
+    path: list[str],
+    progress: phases.Progress,
+    fields: dict[str, Any],
+    check_mode: bool,
+) -> dict[str, Any]:
+    """Walk the phases of ``path``, one patch and one event each; one patch when only the rest changed."""
+    before = resource.get("status") or {}
+    current, changed = before, False
+    for phase in path or [_phase(resource)]:
+        wanted = _status(current, phase, progress, fields)
+        if wanted != current:
+            changed = True
+            if not check_mode:
+                kube.merge_patch(resource, {"status": wanted}, "status")
+        if path and not check_mode:
+            events.emit(
+                kube, resource, phases.transition_event(phase, progress.reason, progress.message), _now()
+            )
+        current = wanted
+    return {"changed": changed, "phase": current["phase"], "diff": {"before": before, "after": current}}
+
+
+def _status(current: Object, phase: str, progress: phases.Progress, fields: dict[str, Any]) -> Object:
+    # The last phase of a walk carries the findings; those on the way only say that they were passed.
+    conditions = phases.conditions(phase, progress)
+    status = current | {
+        "phase": phase,
+        "readyReplicas": progress.ready,
+        "message": progress.message,
+        "conditions": phases.merge_conditions(current.get("conditions") or [], conditions, _now()),
+        **fields,
+    }
+    # The generation counts as observed when a pass has dealt with it, not when one begins.
+    if phase not in (phases.CREATING, phases.UPDATING) or progress.settled or progress.failed:
+        status["observedGeneration"] = progress.generation
+    return status
+
+
+def _extension_checks(database: dict[str, Any]) -> list[dict[str, Any]]:
+    if not database.get("connected"):
+        return []
+    missing = database["missing_extensions"]
+    message = "; ".join(f"{item['name']}: {item['problem']}" for item in missing)
+    return [
+        {
+            "type": "ExtensionsReady",
+            "ok": not missing,
+            "reason": "ExtensionMissing" if missing else "ExtensionsCreated",
+            "message": f"spec.extensions: {message}" if missing else "",
+        }
+    ]
+
+
+def _phase(resource: Object) -> str:
+    return (resource.get("status") or {}).get("phase") or phases.PENDING
+
+
+def _ready(resource: Object) -> int:
+    return (resource.get("status") or {}).get("readyReplicas", 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,188 @@
+"""PostgreSQL settings of an instance: derived from the container's limits, then the user's on top.
+
+Sizing follows ParadeDB's published tuning rules
+(https://docs.paradedb.com/documentation/performance-tuning/overview); what Patroni refuses or replaces
+follows https://patroni.readthedocs.io/en/latest/patroni_configuration.html.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
+
+MEGABYTE = 2**20
+GIGABYTE = 2**30
+
+PRELOAD = "shared_preload_libraries"
+
+# Below this the tuning rules give values smaller than PostgreSQL's own defaults.
+SMALLEST_TUNED_MEMORY = 512 * MEGABYTE
+
+# Who decides these instead of the user, for the message that refuses them.
+_OWNED = {
+    "the operator sets it": (
+        "listen_addresses port data_directory config_file hba_file ident_file external_pid_file "
+        "unix_socket_directories unix_socket_group unix_socket_permissions logging_collector log_destination "
+        "log_directory log_filename event_source allow_system_table_mods include include_dir include_if_exists"
+    ),
+    "Patroni sets it": (
+        "cluster_name hot_standby primary_conninfo primary_slot_name promote_trigger_file "
+        "synchronous_standby_names wal_log_hints restart_after_crash recovery_target recovery_target_action "
+        "recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time "
+        "recovery_target_timeline recovery_target_xid"
+    ),
+    "backups will set it": "archive_mode archive_command archive_library archive_cleanup_command restore_command",
+    "use spec.tls": (
+        "ssl ssl_ca_file ssl_cert_file ssl_crl_dir ssl_crl_file ssl_key_file ssl_passphrase_command"
+    ),
+}
+OWNED = {name: why for why, names in _OWNED.items() for name in names.split()}
+
+# Values that lose data or open a door, by setting.
+_ONLY = {
+    "fsync": (("on", "true", "yes", "1"), "turning it off loses data in a crash"),
+    "full_page_writes": (("on", "true", "yes", "1"), "turning it off loses data in a crash"),
+    "password_encryption": (("scram-sha-256",), "roles are kept with SCRAM verifiers"),
+    "wal_level": (("replica", "logical"), "replicas and backups need the write-ahead log"),
+}
+
+# Patroni passes these on the command line and silently puts its default in place of a smaller value.
+PATRONI_MINIMUM = {
+    "max_connections": 25,
+    "max_wal_senders": 3,
+    "max_replication_slots": 4,
+    "max_worker_processes": 2,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 32,
+}
+
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
+_MEMORY_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+def check_settings(config: dict[str, str], resources: dict[str, Any]) -> None:
+    """Refuse what cannot be told from PostgreSQL's own check of the file. Raises Refused."""
+    for name, value in config.items():
+        problem = _problem(name, str(value), memory_limit(resources))
+        if problem:
+            raise Refused("InvalidSetting", f"spec.postgresConfig.{name}", problem)
+
+
+def _problem(name: str, value: str, memory: int | None) -> str | None:
+    if not _NAME.match(name):
+        return "is not the name of a setting"
+    key = name.lower()
+    if key in OWNED:
+        return f"cannot be set here: {OWNED[key]}; remove it"
+    if "\n" in value or "\r" in value or "\0" in value:
+        return "the value must be one line"
+    allowed, why = _ONLY.get(key, ((), ""))
+    if allowed and value.lower() not in allowed:
+        return f"must be {' or '.join(allowed[:1] if len(allowed) > 2 else allowed)}: {why}"
+    if key in PATRONI_MINIMUM and re.fullmatch(r"-?\d+", value) and int(value) < PATRONI_MINIMUM[key]:
+        return f"{value} is below {PATRONI_MINIMUM[key]}, the least that Patroni runs with"
+    if key == "shared_buffers" and memory and (parse_memory(value) or 0) >= memory:
+        return f"{value} does not fit into spec.resources.limits.memory; PostgreSQL could not start"
+    return None
+
+
+def parse_memory(value: str) -> int | None:
+    """Bytes of a PostgreSQL memory value ("128MB"; a bare number counts 8 kB pages), None when it is not one."""
+    match = re.fullmatch(r"\s*(\d+)\s*(B|kB|MB|GB|TB)?\s*", value)
+    if not match:
+        return None
+    return int(match.group(1)) * (_MEMORY_UNITS[match.group(2)] if match.group(2) else 8192)
+
+
+def memory_limit(resources: dict[str, Any]) -> int | None:
+    """The container's memory in bytes: its limit, else its request."""
+    value = _limit(resources, "memory")
+    return int(value) if value else None
+
+
+def _limit(resources: dict[str, Any], name: str) -> Decimal | None:
+    for kind in ("limits", "requests"):
+        value = (resources.get(kind) or {}).get(name)
+        if value is not None:
+            return parse_quantity(value)
+    return None
+
+
+def instance_settings(spec: dict[str, Any]) -> dict[str, str]:
+    """Every setting of an instance, sorted by name: defaults, derived ones, the user's last.
+
+    Without ``shared_preload_libraries``: what the image really has of them is found out in the pod, see
+    ``prepare.sh`` of the statefulset role.
+    """
+    config = {name.lower(): str(value) for name, value in (spec.get("postgresConfig") or {}).items()}
+    resources = spec.get("resources") or {}
+    settings = {"password_encryption": "scram-sha-256", "unix_socket_directories": "/run/postgresql"}
+    settings |= _memory_settings(resources, int(config.get("max_connections") or 100))
+    settings |= _cpu_settings(resources)
+    settings |= config
+    settings.pop(PRELOAD, None)
+    return dict(sorted(settings.items()))
+
+
+def preload_libraries(extensions: dict[str, Any]) -> list[str]:
+    """Libraries which the wanted extensions need at start; one that the image lacks is left out in the pod.
+
+    pg_search since 0.23.2 on every PostgreSQL version: https://docs.paradedb.com/deploy/self-hosted/extension
+    """
+    wanted = ["pg_search"] if extensions.get("pgSearch", True) else []
+    wanted += ["pg_analytics"] if extensions.get("pgAnalytics") else []
+    wanted += ["pg_stat_statements"]
+    wanted += ["pg_cron"] if "pg_cron" in (extensions.get("additional") or []) else []
+    return wanted
+
+
+def user_libraries(config: dict[str, str]) -> list[str]:
+    """Libraries which the user wants loaded besides; one that the image lacks is an error."""
+    return [name.strip().strip('"') for name in str(config.get(PRELOAD, "")).split(",") if name.strip()]
+
+
+def _memory_settings(resources: dict[str, Any], max_connections: int) -> dict[str, str]:
+    memory = memory_limit(resources)
+    if not memory or memory < SMALLEST_TUNED_MEMORY:
+        return {}
+    shared_buffers = min(memory // 4, 16 * GIGABYTE)
+    work_mem = max((memory - shared_buffers) // (3 * max_connections), 15 * MEGABYTE)
+    maintenance = min(max(memory // 16, 64 * MEGABYTE), 2 * GIGABYTE)
+    return {
+        "shared_buffers": _megabytes(shared_buffers),
+        "effective_cache_size": _megabytes(memory * 3 // 4),
+        "maintenance_work_mem": _megabytes(maintenance),
+        "work_mem": _megabytes(work_mem),
+    }
+
+
+def _cpu_settings(resources: dict[str, Any]) -> dict[str, str]:
+    cpu = _limit(resources, "cpu")
+    if not cpu:
+        return {}
+    cores = max(int(cpu), 1)
+    workers = 5 * cores
+    return {
+        "max_parallel_workers": str(workers),
+        "max_worker_processes": str(workers + 8),
+        "max_parallel_workers_per_gather": str(max(cores // 2, 1)),
+        "max_parallel_maintenance_workers": str(min(max(cores // 2, 2), 8)),
+    }
+
+
+def _megabytes(size: int) -> str:
+    return f"{size // MEGABYTE}MB"
+
+
+def conf_lines(settings: dict[str, str]) -> list[str]:
+    """The settings in the syntax of postgresql.conf, every value quoted."""
+    return [f"{name} = {conf_quote(value)}" for name, value in settings.items()]
+
+
+def conf_quote(value: str) -> str:
+    """A value as a postgresql.conf string: https://www.postgresql.org/docs/17/config-setting.html"""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,0 +1,148 @@
+"""The SQL program that brings a database to what the spec says, and reports what it found.
+
+It runs with psql in the primary's container, over the local socket. Every name and value comes in as one
+JSON text and is quoted by PostgreSQL itself (``format`` with %I and %L), never spliced into a statement.
+Statement logging and pg_stat_statements are off for its session, so that no verifier is written anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+SESSION_OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "log_statement=none",
+        "log_min_duration_statement=-1",
+        "log_min_duration_sample=-1",
+        "log_min_error_statement=panic",
+        "log_duration=off",
+        "log_transaction_sample_rate=0",
+        "client_min_messages=warning",
+    )
+)
+
+_PLAN = r"""
+SELECT jsonb_build_object('planned', coalesce(jsonb_agg(change), '[]')) FROM (
+  SELECT format('set the password of role %s', p->>'superuser') AS change FROM (SELECT :'params'::jsonb AS p) AS params
+  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_authid
+                    WHERE rolname = p->>'superuser' AND rolpassword = p->>'verifier')
+  UNION ALL
+  SELECT format('create database %s', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
+  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
+) AS plan;
+"""
+
+_ROLE_AND_DATABASE = r"""
+SELECT format('ALTER ROLE %I PASSWORD %L', p->>'superuser', p->>'verifier') FROM (SELECT :'params'::jsonb AS p) AS params
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_authid
+                  WHERE rolname = p->>'superuser' AND rolpassword = p->>'verifier')
+\gexec
+SELECT format('CREATE DATABASE %I', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
+\gexec
+"""
+
+# The connection string of the database, quoted as libpq wants it.
+_CONNECT = r"""
+SELECT format('dbname=''%s''', replace(replace(p->>'database', '\', '\\'), '''', '\''')) AS target
+FROM (SELECT :'params'::jsonb AS p) AS params \gset
+\connect -reuse-previous=on :target
+"""
+
+# One extension that fails must not keep the others from being created: each in a block of its own.
+_EXTENSIONS = r"""
+SELECT set_config('paradedb_operator.params', :'params', false) AS ignored \gset
+DO $program$
+DECLARE
+  wanted text;
+  outcome jsonb := '[]';
+BEGIN
+  FOR wanted IN
+    SELECT jsonb_array_elements_text(current_setting('paradedb_operator.params')::jsonb->'extensions')
+  LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = wanted);
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = wanted) THEN
+      outcome := outcome || jsonb_build_object('name', wanted, 'problem', 'the image does not have it');
+      CONTINUE;
+    END IF;
+    BEGIN
+      EXECUTE format('CREATE EXTENSION %I CASCADE', wanted);
+      outcome := outcome || jsonb_build_object('name', wanted, 'created', true);
+    EXCEPTION WHEN OTHERS THEN
+      outcome := outcome || jsonb_build_object('name', wanted, 'problem', SQLERRM);
+    END;
+  END LOOP;
+  PERFORM set_config('paradedb_operator.outcome', outcome::text, false);
+END
+$program$;
+SELECT jsonb_build_object('outcome', current_setting('paradedb_operator.outcome')::jsonb);
+"""
+
+_REPORT = r"""
+SELECT jsonb_build_object(
+  'version', current_setting('server_version'),
+  'extensions', (SELECT jsonb_agg(jsonb_build_object('name', extname, 'version', extversion) ORDER BY extname)
+                 FROM pg_catalog.pg_extension),
+  'pending_restart',
+    EXISTS (SELECT FROM pg_catalog.pg_settings WHERE pending_restart)
+    OR EXISTS (SELECT FROM pg_catalog.pg_settings AS s
+               JOIN jsonb_each_text(:'params'::jsonb->'command_line') AS wanted ON wanted.key = s.name
+               WHERE s.setting <> wanted.value),
+  'hba_problem', (SELECT format('line %s: %s', line_number, error)
+                  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number LIMIT 1),
+  'configuration', pg_catalog.pg_read_file('patroni.dynamic.json', 0, 10000000, true)
+);
+"""
+
+_END = "\n\\q\n"  # the exec protocol cannot close stdin
+
+
+def program(parameters: dict[str, Any]) -> str:
+    """The whole program: apply, then report."""
+    return _header(parameters) + _PLAN + _ROLE_AND_DATABASE + _CONNECT + _EXTENSIONS + _REPORT + _END
+
+
+def dry_program(parameters: dict[str, Any]) -> str:
+    """What a check mode run executes: only the plan and the report."""
+    return _header(parameters) + _PLAN + _REPORT + _END
+
+
+def documented_program(parameters: dict[str, Any]) -> str:
+    """The program without secrets, as the ConfigMap shows it: a person can run it with psql -f."""
+    return (
+        _header(parameters, tag="params")
+        + _ROLE_AND_DATABASE.split("\\gexec\n", 1)[1]
+        + _CONNECT
+        + _EXTENSIONS
+    )
+
+
+def _header(parameters: dict[str, Any], tag: str = "") -> str:
+    """Hand over the parameters; a random tag ends the quotation, so that no value can end it."""
+    quote = f"${tag or 'p' + secrets.token_hex(8)}$"
+    text = json.dumps(parameters, sort_keys=True)
+    return f"\\set ON_ERROR_STOP on\n\\set QUIET on\nSELECT {quote}{text}{quote} AS params \\gset\n"
+
+
+def report(output: str) -> dict[str, Any]:
+    """The JSON objects which the program printed, merged. Raises ValueError for anything else."""
+    merged: dict[str, Any] = {}
+    for line in output.splitlines():
+        if line.strip():
+            merged.update(json.loads(line))
+    return merged
+
+
+def wanted_extensions(extensions: dict[str, Any]) -> list[str]:
+    """Extensions in the order of creation; what one requires comes with it (CASCADE), as vector with pg_search.
+
+    https://docs.paradedb.com/deploy/self-hosted/extension
+    """
+    wanted = ["vector"] if extensions.get("pgVector") else []
+    wanted += ["pg_search"] if extensions.get("pgSearch", True) else []
+    wanted += ["pg_analytics"] if extensions.get("pgAnalytics") else []
+    wanted += ["pg_stat_statements", "uuid-ossp", *(extensions.get("additional") or [])]
+    return list(dict.fromkeys(wanted))

@@ -1,0 +1,56 @@
+"""Take a ParadeDB away: the instances first and in order, then the rest, the data only by explicit word."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import SCOPE, instance_selector, scope
+
+# Every kind that the roles create for an instance.
+OWNED_KINDS = [
+    ("apps/v1", "StatefulSet"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("v1", "ServiceAccount"),
+]
+
+# Seconds given to PostgreSQL to shut down in order; after them the deletion goes on regardless, because
+# a broken pod or node must not hold a resource back for ever.
+SHUTDOWN_TIME = 60
+
+
+def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode: bool) -> dict[str, Any]:
+    """Delete everything that belongs to ``name``; what was deleted, by kind/name."""
+    deleted = _delete(
+        kube, kube.list("apps/v1", "StatefulSet", namespace, instance_selector(name)), check_mode
+    )
+    if not check_mode:
+        _await_pods(kube, namespace, name)
+    for api_version, kind in OWNED_KINDS[1:]:
+        deleted += _delete(kube, kube.list(api_version, kind, namespace, instance_selector(name)), check_mode)
+    # Patroni makes ConfigMaps of its own, labelled with its scope.
+    left = kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}")
+    deleted += _delete(kube, left, check_mode)
+    if delete_data:
+        claims = kube.list("v1", "PersistentVolumeClaim", namespace, instance_selector(name))
+        deleted += _delete(kube, claims, check_mode)
+    return {"changed": bool(deleted), "deleted": deleted}
+
+
+def _delete(kube: Kube, items: list[Object], check_mode: bool) -> list[str]:
+    return [
+        f"{item['kind']}/{item['metadata']['name']}"
+        for item in items
+        if "deletionTimestamp" not in item["metadata"] and (check_mode or kube.delete(item))
+    ]
+
+
+def _await_pods(kube: Kube, namespace: str, name: str) -> None:
+    deadline = time.monotonic() + SHUTDOWN_TIME
+    while kube.list("v1", "Pod", namespace, instance_selector(name)) and time.monotonic() < deadline:
+        time.sleep(0.5)

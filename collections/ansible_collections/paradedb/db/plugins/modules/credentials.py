@@ -1,0 +1,103 @@
+#!/usr/bin/python
+"""Make sure of the Secrets of a ParadeDB."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: credentials
+short_description: Make sure of the Secrets of a ParadeDB
+version_added: 0.1.0
+description:
+  - Keeps the Secret C(<name>-credentials) with the superuser's credentials and connection strings, and the Secret
+    C(<name>-patroni) with the passwords of the instances' own roles.
+  - Passwords are generated once and kept, or taken from the user's Secret. They pass through no Ansible variable.
+options:
+  database:
+    description: The database that the connection strings name.
+    type: str
+    required: true
+  superuser_secret:
+    description: Name of the user's Secret with C(username) and C(password); empty for a generated password.
+    type: str
+    default: ""
+  owner:
+    description: The owner reference; empty when no resource owns the objects (one-off provisioning).
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - paradedb.db.instance
+  - kubernetes.core.k8s_auth_options
+author: The paradedb.db maintainers
+attributes:
+  check_mode: {support: full, description: Applies with a server-side dry run.}
+  diff_mode: {support: full, description: Shows the names of the values; the values are hidden.}
+"""
+
+EXAMPLES = r"""
+- name: Make sure of the credentials
+  paradedb.db.credentials:
+    name: orders
+    namespace: production
+    database: paradedb
+"""
+
+RETURN = r"""
+secret:
+  description: Name of the Secret with the superuser's credentials.
+  type: str
+  returned: always
+superuser:
+  description: The superuser's name.
+  type: str
+  returned: always
+"""
+
+import secrets
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    application_secret,
+    credentials_name,
+    decode,
+    patroni_name,
+    patroni_secret,
+    secret_definition,
+    superuser,
+)
+from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
+from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff
+
+ARGUMENT_SPEC = argument_spec(
+    name={"type": "str", "required": True},
+    namespace={"type": "str", "required": True},
+    database={"type": "str", "required": True},
+    superuser_secret={"type": "str", "default": "", "no_log": False},
+    owner={"type": "dict", "default": {}},
+)
+
+
+def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
+    """Read or generate the passwords and apply both Secrets."""
+    name, namespace = params["name"], params["namespace"]
+    user, password = superuser(kube, namespace, name, {"name": params["superuser_secret"]})
+    application = application_secret(
+        name, namespace, user, password or secrets.token_urlsafe(24), params["database"]
+    )
+    internal = decode(kube.get("v1", "Secret", namespace, patroni_name(name)))
+    definitions = [
+        secret_definition(credentials_name(name), application, "kubernetes.io/basic-auth"),
+        secret_definition(patroni_name(name), patroni_secret(internal, user), "Opaque"),
+    ]
+    wanted = [complete(item, namespace, name, "credentials", params["owner"]) for item in definitions]
+    changes = apply_all(kube, wanted, {}, check_mode)
+    return {
+        "changed": bool(changes),
+        "secret": credentials_name(name),
+        "superuser": user,
+        "diff": diff(changes),
+    }
+
+
+if __name__ == "__main__":
+    run_module(run, ARGUMENT_SPEC)

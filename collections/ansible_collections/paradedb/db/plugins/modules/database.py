@@ -1,0 +1,102 @@
+#!/usr/bin/python
+"""Bring databases, extensions and the superuser's password to what the spec says."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database
+short_description: Bring the database inside a ParadeDB to what its spec says
+version_added: 0.1.0
+description:
+  - Runs one idempotent SQL program with C(psql) in the primary's container - the superuser's password (as a SCRAM
+    verifier), the database, the extensions in their order - and reports what is in effect.
+  - Does nothing, and says so, while no primary is ready.
+  - An extension which the image does not have is reported, not fatal.
+options:
+  spec:
+    description: The completed spec, as M(paradedb.db.paradedb_info) returns it.
+    type: dict
+    required: true
+  salt_seed:
+    description: Unique to this ParadeDB and stable, so that the password's verifier stays the same - its uid.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - paradedb.db.instance
+  - kubernetes.core.k8s_auth_options
+author: The paradedb.db maintainers
+attributes:
+  check_mode: {support: partial, description: Reports the role and the database to change; extensions are not foretold.}
+  diff_mode: {support: none, description: The list I(changes) says what is done.}
+"""
+
+EXAMPLES = r"""
+- name: Bring the database to the spec
+  paradedb.db.database:
+    name: orders
+    namespace: production
+    spec: "{{ paradedb.spec }}"
+    salt_seed: "{{ paradedb.uid }}"
+"""
+
+RETURN = r"""
+connected:
+  description: Whether a primary was ready. Without one, no other value is returned.
+  type: bool
+  returned: always
+changes:
+  description: What was done.
+  type: list
+  elements: str
+  returned: when connected
+version:
+  description: PostgreSQL's version.
+  type: str
+  returned: when connected
+extensions:
+  description: Extensions of the database, with their versions.
+  type: list
+  elements: dict
+  returned: when connected
+missing_extensions:
+  description: Extensions asked for and not there, each with its problem.
+  type: list
+  elements: dict
+  returned: when connected
+settings_applied:
+  description: Whether Patroni has taken the settings that the spec asks for.
+  type: bool
+  returned: when connected
+pending_restart:
+  description: Whether a setting waits for a restart of PostgreSQL.
+  type: bool
+  returned: when connected
+hba_problem:
+  description: The first access rule that PostgreSQL could not read.
+  type: str
+  returned: when connected
+"""
+
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.database import reconcile
+from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
+
+ARGUMENT_SPEC = argument_spec(
+    name={"type": "str", "required": True},
+    namespace={"type": "str", "required": True},
+    spec={"type": "dict", "required": True},
+    salt_seed={"type": "str", "required": True},
+)
+
+
+def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
+    """Run the program and report."""
+    return reconcile(
+        kube, params["namespace"], params["name"], params["spec"], params["salt_seed"], check_mode
+    )
+
+
+if __name__ == "__main__":
+    run_module(run, ARGUMENT_SPEC)

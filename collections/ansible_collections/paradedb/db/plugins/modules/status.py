@@ -1,0 +1,94 @@
+#!/usr/bin/python
+"""Write the status of a ParadeDB resource."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: status
+short_description: Write phase, conditions and events of a ParadeDB resource
+version_added: 0.1.0
+description:
+  - The one writer of the status. Phases go by the state diagram (Pending, Creating, Running, Updating, Failed,
+    Deleting); every transition is an event. Nothing is written when nothing changed.
+  - Without a resource (one-off provisioning) it does nothing.
+options:
+  state:
+    description: What the pass has come to.
+    type: str
+    choices: [started, finished, failed, deleting]
+    required: true
+  rollout:
+    description: What M(paradedb.db.rollout) returned; for I(state=finished).
+    type: dict
+    default: {}
+  database:
+    description: What M(paradedb.db.database) returned; for I(state=finished).
+    type: dict
+    default: {}
+  reason:
+    description: CamelCase reason of the failure; for I(state=failed).
+    type: str
+    default: ReconcileFailed
+  message:
+    description: What failed, naming the field and the fix; for I(state=failed).
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - paradedb.db.instance
+  - kubernetes.core.k8s_auth_options
+author: The paradedb.db maintainers
+attributes:
+  check_mode: {support: full, description: Shows the status it would write.}
+  diff_mode: {support: full, description: Shows the status before and after.}
+"""
+
+EXAMPLES = r"""
+- name: Say that the pass begins
+  paradedb.db.status:
+    name: orders
+    namespace: production
+    state: started
+"""
+
+RETURN = r"""
+phase:
+  description: The phase after the call.
+  type: str
+  returned: when the resource exists
+requeue_after:
+  description: Seconds after which the runner should look again, sooner than its period.
+  type: int
+  returned: when the rollout is not settled
+"""
+
+from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils import resource_status
+from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
+
+ARGUMENT_SPEC = argument_spec(
+    name={"type": "str", "required": True},
+    namespace={"type": "str", "required": True},
+    state={"type": "str", "required": True, "choices": ["started", "finished", "failed", "deleting"]},
+    rollout={"type": "dict", "default": {}},
+    database={"type": "dict", "default": {}},
+    reason={"type": "str", "default": "ReconcileFailed"},
+    message={"type": "str", "default": ""},
+)
+
+
+def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
+    """Write the status for the state."""
+    where = (kube, params["namespace"], params["name"])
+    if params["state"] == "started":
+        return resource_status.started(*where, check_mode)
+    if params["state"] == "finished":
+        return resource_status.finished(*where, params["rollout"], params["database"], check_mode)
+    if params["state"] == "failed":
+        return resource_status.failed(*where, params["reason"], params["message"], check_mode)
+    return resource_status.deleting(*where, check_mode)
+
+
+if __name__ == "__main__":
+    run_module(run, ARGUMENT_SPEC)

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Runs before PostgreSQL, in the database image: finds out what the image has and lets PostgreSQL check its
+# settings. A refusal is written as "Reason|field: what is wrong" to where the operator reads it.
+set -eu
+
+refuse() {
+    printf '%s|%s' "$1" "$2" >/dev/termination-log
+    printf '%s: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+command -v postgres >/dev/null || refuse UnsuitableImage \
+    "spec.image: the image has no program postgres on its PATH"
+
+version=$(postgres --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+[ "$version" = "$POSTGRES_VERSION" ] || refuse VersionMismatch \
+    "spec.postgresVersion: is $POSTGRES_VERSION, but the image has PostgreSQL $version; name an image of that version"
+
+# Libraries that extensions need at start: those the image has. Libraries the user asked for: all.
+libraries=$(dirname "$(readlink -f "$(command -v postgres)")")/../lib
+preload=
+for library in $PRELOAD; do
+    [ ! -e "$libraries/$library.so" ] || preload="$preload,$library"
+done
+for library in $USER_PRELOAD; do
+    [ -e "$libraries/$library.so" ] || refuse InvalidSetting \
+        "spec.postgresConfig.shared_preload_libraries: the image has no library $library; remove it"
+    preload="$preload,$library"
+done
+
+# "-C" makes PostgreSQL check the whole file and end before it looks at the data directory.
+if ! complaint=$(postgres -C port -D /tmp -c config_file=/etc/postgresql/postgresql.conf 2>&1 >/dev/null); then
+    complaint=$(printf '%s\n' "$complaint" | sed -n 's/^.*\(LOG\|FATAL\):  *//p' | head -n 1 |
+        sed 's/ in file "[^"]*" line [0-9]*//')
+    refuse InvalidSetting "spec.postgresConfig: $complaint"
+fi
+
+mkdir -p /run/paradedb/patroni
+ln -sf /etc/patroni/patroni.yml /run/paradedb/patroni/10-instance.yml
+printf 'postgresql: {parameters: {shared_preload_libraries: "%s"}}\n' "${preload#,}" \
+    >/run/paradedb/patroni/20-image.yml
+ln -sf /etc/postgresql/secrets/patroni.yml /run/paradedb/patroni/30-credentials.yml
