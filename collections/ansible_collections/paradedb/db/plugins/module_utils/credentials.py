@@ -120,6 +120,16 @@ def patroni_secret(existing: dict[str, str], superuser_name: str) -> dict[str, s
     return {**values, "patroni.yml": json.dumps(configuration, sort_keys=True)}
 
 
+def patroni_passwords(kube: Kube, namespace: str, name: str) -> dict[str, str]:
+    """The passwords of the roles which Patroni makes at the first start and does not change later.
+
+    A volume that outlived its ParadeDB has the roles with other passwords than the new Secret.
+    """
+    values = decode(kube.get("v1", "Secret", namespace, patroni_name(name)))
+    roles = {REPLICATION_USER: "replication-password", REWIND_USER: "rewind-password"}
+    return {role: values[key] for role, key in roles.items() if key in values}
+
+
 def secret_definition(name: str, values: dict[str, str], kind: str) -> Object:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": data}

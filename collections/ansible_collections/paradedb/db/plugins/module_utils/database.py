@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import instances, sql
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import superuser
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import patroni_passwords, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import dynamic_configuration
 from ansible_collections.paradedb.db.plugins.module_utils.scram import verifier
@@ -53,10 +53,11 @@ def reconcile(
     if primary is None:
         return {"changed": False, "connected": False}
     user, password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
-    parameters = program_parameters(spec) | {
-        "superuser": user,
-        "verifier": verifier(password or "", f"{salt_seed}/{user}"),
+    passwords = {user: password} | patroni_passwords(kube, namespace, name)
+    verifiers = {
+        role: verifier(secret, f"{salt_seed}/{role}") for role, secret in passwords.items() if secret
     }
+    parameters = program_parameters(spec) | {"verifiers": verifiers}
     program = sql.dry_program(parameters) if check_mode else sql.program(parameters)
     found = sql.report(kube.execute(namespace, primary["metadata"]["name"], psql_command(user), program))
     outcome = found.get("outcome", [])

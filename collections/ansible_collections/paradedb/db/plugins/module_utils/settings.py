@@ -27,7 +27,8 @@ _OWNED = {
     "the operator sets it": (
         "listen_addresses port data_directory config_file hba_file ident_file external_pid_file "
         "unix_socket_directories unix_socket_group unix_socket_permissions logging_collector log_destination "
-        "log_directory log_filename event_source allow_system_table_mods include include_dir include_if_exists"
+        "log_directory log_filename event_source allow_system_table_mods "
+        "include include_dir include_if_exists"
     ),
     "Patroni sets it": (
         "cluster_name hot_standby primary_conninfo primary_slot_name promote_trigger_file "
@@ -35,7 +36,9 @@ _OWNED = {
         "recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time "
         "recovery_target_timeline recovery_target_xid"
     ),
-    "backups will set it": "archive_mode archive_command archive_library archive_cleanup_command restore_command",
+    "backups will set it": (
+        "archive_mode archive_command archive_library archive_cleanup_command restore_command"
+    ),
     "use spec.tls": (
         "ssl ssl_ca_file ssl_cert_file ssl_crl_dir ssl_crl_file ssl_key_file ssl_passphrase_command"
     ),
@@ -91,7 +94,7 @@ def _problem(name: str, value: str, memory: int | None) -> str | None:
 
 
 def parse_memory(value: str) -> int | None:
-    """Bytes of a PostgreSQL memory value ("128MB"; a bare number counts 8 kB pages), None when it is not one."""
+    """Bytes of a PostgreSQL memory value ("128MB"; a bare number counts 8 kB pages), None for others."""
     match = re.fullmatch(r"\s*(\d+)\s*(B|kB|MB|GB|TB)?\s*", value)
     if not match:
         return None

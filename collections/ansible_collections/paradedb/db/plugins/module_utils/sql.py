@@ -26,20 +26,23 @@ SESSION_OPTIONS = " ".join(
 
 _PLAN = r"""
 SELECT jsonb_build_object('planned', coalesce(jsonb_agg(change), '[]')) FROM (
-  SELECT format('set the password of role %s', p->>'superuser') AS change FROM (SELECT :'params'::jsonb AS p) AS params
-  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_authid
-                    WHERE rolname = p->>'superuser' AND rolpassword = p->>'verifier')
+  SELECT format('set the password of role %s', rolname) AS change
+  FROM pg_catalog.pg_authid JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
+  WHERE rolpassword IS DISTINCT FROM wanted.value
   UNION ALL
   SELECT format('create database %s', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
 ) AS plan;
 """
 
-_ROLE_AND_DATABASE = r"""
-SELECT format('ALTER ROLE %I PASSWORD %L', p->>'superuser', p->>'verifier') FROM (SELECT :'params'::jsonb AS p) AS params
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_authid
-                  WHERE rolname = p->>'superuser' AND rolpassword = p->>'verifier')
+_ROLES = r"""
+SELECT format('ALTER ROLE %I PASSWORD %L', rolname, wanted.value)
+FROM pg_catalog.pg_authid JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
+WHERE rolpassword IS DISTINCT FROM wanted.value
 \gexec
+"""
+
+_DATABASE = r"""
 SELECT format('CREATE DATABASE %I', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
 \gexec
@@ -102,7 +105,7 @@ _END = "\n\\q\n"  # the exec protocol cannot close stdin
 
 def program(parameters: dict[str, Any]) -> str:
     """The whole program: apply, then report."""
-    return _header(parameters) + _PLAN + _ROLE_AND_DATABASE + _CONNECT + _EXTENSIONS + _REPORT + _END
+    return _header(parameters) + _PLAN + _ROLES + _DATABASE + _CONNECT + _EXTENSIONS + _REPORT + _END
 
 
 def dry_program(parameters: dict[str, Any]) -> str:
@@ -112,12 +115,7 @@ def dry_program(parameters: dict[str, Any]) -> str:
 
 def documented_program(parameters: dict[str, Any]) -> str:
     """The program without secrets, as the ConfigMap shows it: a person can run it with psql -f."""
-    return (
-        _header(parameters, tag="params")
-        + _ROLE_AND_DATABASE.split("\\gexec\n", 1)[1]
-        + _CONNECT
-        + _EXTENSIONS
-    )
+    return _header(parameters, tag="params") + _DATABASE + _CONNECT + _EXTENSIONS
 
 
 def _header(parameters: dict[str, Any], tag: str = "") -> str:
@@ -137,7 +135,7 @@ def report(output: str) -> dict[str, Any]:
 
 
 def wanted_extensions(extensions: dict[str, Any]) -> list[str]:
-    """Extensions in the order of creation; what one requires comes with it (CASCADE), as vector with pg_search.
+    """Extensions in the order of creation; what one requires comes with it, as vector with pg_search.
 
     https://docs.paradedb.com/deploy/self-hosted/extension
     """

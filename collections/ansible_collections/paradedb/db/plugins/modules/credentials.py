@@ -50,8 +50,13 @@ superuser:
   description: The superuser's name.
   type: str
   returned: always
+checksum:
+  description: Changes with the passwords of the instances' own roles, which an instance reads when it starts.
+  type: str
+  returned: always
 """
 
+import hashlib
 import secrets
 from typing import Any
 
@@ -84,10 +89,10 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     application = application_secret(
         name, namespace, user, password or secrets.token_urlsafe(24), params["database"]
     )
-    internal = decode(kube.get("v1", "Secret", namespace, patroni_name(name)))
+    patroni = patroni_secret(decode(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
     definitions = [
         secret_definition(credentials_name(name), application, "kubernetes.io/basic-auth"),
-        secret_definition(patroni_name(name), patroni_secret(internal, user), "Opaque"),
+        secret_definition(patroni_name(name), patroni, "Opaque"),
     ]
     wanted = [complete(item, namespace, name, "credentials", params["owner"]) for item in definitions]
     changes = apply_all(kube, wanted, {}, check_mode)
@@ -95,6 +100,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         "changed": bool(changes),
         "secret": credentials_name(name),
         "superuser": user,
+        "checksum": hashlib.sha256(patroni["patroni.yml"].encode()).hexdigest(),
         "diff": diff(changes),
     }
 
