@@ -1,0 +1,119 @@
+"""The command line: `python3 tools/localcluster COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import backends, node, provisioner
+from .backends import Backend
+from .components import NAMES
+from .instance import DEFAULT_NAME, load, state_dir
+from .providers import Choice
+from .shell import ClusterError, Progress
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python3 tools/localcluster", description="A real one-node Kubernetes cluster for development and tests."
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--name", default=DEFAULT_NAME, help="name of the cluster (default: %(default)s)")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str | None) -> argparse.ArgumentParser:
+        if text is None:  # not for users, so not in the list of commands
+            return commands.add_parser(name, parents=[common])
+        return commands.add_parser(name, parents=[common], help=text, description=text)
+
+    command("start", "make the cluster, or repair it; does nothing when it runs")
+    stop = command("stop", "remove the cluster with all that belongs to it")
+    stop.add_argument("--purge-cache", action="store_true", help="also remove the built binaries")
+    command("status", "show what runs; exits with 0 when healthy, 1 when something is missing, 3 when stopped")
+    logs = command("logs", "show the logs of the node's components")
+    logs.add_argument("component", nargs="?", help=f"one of {', '.join(NAMES)} (default: all)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("--lines", type=int, default=50, help="how many lines of each (default: %(default)s)")
+    images = command("load-image", "make images available to pods")
+    images.add_argument("images", nargs="+", metavar="FILE_OR_NAME", help="archive, or name in Docker or buildah here")
+    command("kubeconfig", "print the path of the kubeconfig")
+    kubectl = command("kubectl", "run kubectl on the cluster")
+    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
+    enter = command("enter", "run a command, or a shell, where the node runs: its network, mounts and processes")
+    enter.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
+    restart = command("restart", "kill a component of the node without warning and start it again")
+    restart.add_argument("component", help=f"one of {', '.join(NAMES)}")
+    command("serve-volumes", None)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return _dispatch(arguments)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        print(f"error: {error}: a native node belongs to root, use sudo", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; `start` continues, `stop` cleans up", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    state_dir(arguments.name)  # refuses a name that cannot be used
+    if arguments.command == "serve-volumes":
+        return _serve_volumes(arguments.name)
+    choice, backend = backends.pick(arguments.name)
+    progress = Progress()
+    match arguments.command:
+        case "start":
+            _start(choice, backend, progress)
+        case "stop":
+            backend.stop(progress)
+            if arguments.purge_cache:
+                _purge_cache(arguments.name)
+        case "status":
+            print(f"provider            {choice.kind.value}: {choice.reason}")
+            return backend.status()
+        case "logs":
+            return backend.logs(arguments.component, arguments.follow, arguments.lines)
+        case "load-image":
+            for source in arguments.images:
+                backend.load_image(source, progress)
+        case "kubeconfig":
+            print(backend.kubeconfig())
+        case "kubectl":
+            return backend.kubectl(arguments.arguments)
+        case "enter":
+            return backend.enter([word for word in arguments.arguments if word != "--"])
+        case "restart":
+            backend.restart(arguments.component, progress)
+    return 0
+
+
+def _start(choice: Choice, backend: Backend, progress: Progress) -> None:
+    progress.say(f"{choice.kind.value}: {choice.reason}")
+    backend.start(progress)
+    path = backend.kubeconfig()
+    print(f"\n  export KUBECONFIG={path}\n  python3 tools/localcluster kubectl get nodes", flush=True)
+
+
+def _purge_cache(name: str) -> None:
+    if others := node.others_running(name):
+        raise ClusterError(f"the cache is in use by: {', '.join(others)}")
+    node.purge_cache()
+
+
+def _serve_volumes(name: str) -> int:
+    """Run the volumes component; the node starts it inside its enclosure."""
+    instance = load(name)
+    if instance is None:
+        raise ClusterError(f"there is no cluster {name}")
+    provisioner.serve(instance)
+    return 0
