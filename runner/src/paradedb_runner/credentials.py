@@ -1,0 +1,73 @@
+"""Where the API server is and who we are there, read by the ``kubernetes`` package, which knows every way."""
+
+import asyncio
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config
+from kubernetes.client import Configuration
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class Credentials:
+    """
+    Host, TLS and token of the API server.
+
+    A token is asked for again on every request, because both ways of getting one expire: a projected token
+    file is replaced by the kubelet, and a kubeconfig may name a command.
+    """
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        """
+        ``kubeconfig`` None means the service account of the pod. Raises ConfigException if there is none.
+        """
+        self.kubeconfig = kubeconfig
+        self._read()
+
+    def _read(self) -> None:
+        self._configuration: Any = Configuration()
+        if self.kubeconfig:
+            config.load_kube_config(str(self.kubeconfig), client_configuration=self._configuration)
+        else:
+            config.load_incluster_config(client_configuration=self._configuration)
+        self.host: str = self._configuration.host.rstrip("/")
+        self.ssl_context = _ssl_context(self._configuration)
+        self.server_name: str | None = getattr(self._configuration, "tls_server_name", None)
+
+    async def headers(self) -> dict[str, str]:
+        """The Authorization header, if a token is how we prove who we are."""
+        read = self._configuration.get_api_key_with_prefix
+        if self.kubeconfig and self._configuration.refresh_api_key_hook:
+            token = await asyncio.to_thread(read, "BearerToken", "authorization")  # may run a command
+        else:
+            token = read("BearerToken", "authorization")
+        return {"Authorization": token} if token else {}
+
+    async def reload(self) -> None:
+        """Read everything again, after the server refused what we had."""
+        await asyncio.to_thread(self._read)
+
+
+def find_kubeconfig(flag: str, environ: dict[str, str] | os._Environ[str]) -> Path | None:
+    """The kubeconfig to use: the flag, the environment, none inside a pod, and the usual file elsewhere."""
+    named = flag or environ.get("K8S_AUTH_KUBECONFIG") or environ.get("KUBECONFIG")
+    if named:
+        return Path(named).expanduser().absolute()
+    if environ.get("KUBERNETES_SERVICE_HOST") and (_SERVICE_ACCOUNT / "token").is_file():
+        return None
+    return Path("~/.kube/config").expanduser()
+
+
+def _ssl_context(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Cluster CAs in the field lack the extensions that Python 3.13 began to insist on.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context

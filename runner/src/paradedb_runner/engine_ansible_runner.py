@@ -1,0 +1,129 @@
+"""The reference engine: ansible-runner, in one child process for each run."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+
+from paradedb_runner import proctree
+from paradedb_runner.engine import EngineError, RunOutcome, RunRequest, Stats, TaskEvent, shorten
+
+log = logging.getLogger(__name__)
+
+_LONGEST_LINE = 1 << 20
+_ERROR_BYTES = 4096
+_GRACE = 8.0  # seconds a child gets for ending its own tree, a little more than it allows itself
+
+
+class AnsibleRunnerEngine:
+    """Starts children, reads their events, and makes sure that nothing of a run outlives it."""
+
+    def __init__(self) -> None:
+        proctree.adopt_orphans()
+        self._children: set[int] = set()
+
+    async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
+        """See Engine.run."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "paradedb_runner.engine_child",
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=_LONGEST_LINE,
+            start_new_session=True,  # a Ctrl-C at our terminal is ours to handle
+            env=_environment(request),
+        )
+        self._children.add(child.pid)
+        try:
+            return await _converse(child, request, on_event)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._end(child, request.ident)))
+
+    async def _end(self, child: Process, ident: str) -> None:
+        """After the child nothing is left of the run, whether it ended well, was cancelled or was killed."""
+        if child.returncode is None:
+            child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), _GRACE)
+        except TimeoutError:
+            log.warning("run %s does not end, killing it", ident)
+            tree = [*proctree.descendants(child.pid), child.pid]
+            await asyncio.to_thread(proctree.end_all, lambda: _alive(tree), 0)
+            await child.wait()
+        await asyncio.to_thread(proctree.end_all, lambda: proctree.orphans(ident), 0)
+        self._children.discard(child.pid)
+        proctree.reap(self._children)
+
+
+async def _converse(child: Process, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    errors = asyncio.create_task(_tail(child.stderr))
+    try:
+        child.stdin.write(_order(request))
+        child.stdin.close()
+        outcome = RunOutcome(rc=-1, stats=None)
+        reported = False
+        async for line in child.stdout:
+            message = json.loads(line)
+            if "task" in message:
+                _note(outcome, TaskEvent(**message["task"]), on_event)
+            else:
+                reported = True
+                outcome.rc, outcome.error = message["rc"], message["error"]
+                outcome.stats = Stats(**message["stats"]) if message["stats"] else None
+        if not reported:
+            raise EngineError(shorten(await errors) or "the process of the run was killed")
+        return outcome
+    finally:
+        errors.cancel()
+
+
+def _note(outcome: RunOutcome, event: TaskEvent, on_event: Callable[[TaskEvent], None]) -> None:
+    if event.outcome in {"failed", "unreachable"} and not event.ignored:
+        outcome.failed.append(event)
+    if event.requeue_after is not None:
+        outcome.requeue_after.append(event.requeue_after)
+    on_event(event)
+
+
+def _environment(request: RunRequest) -> dict[str, str]:
+    """Ours and the request's; ansible-playbook must be the one of this interpreter, wherever PATH points."""
+    environment = {**os.environ, **request.environment, proctree.MARK: request.ident}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
+    return environment
+
+
+def _order(request: RunRequest) -> bytes:
+    arguments = [f"-e @{request.extra_vars}", *request.arguments]
+    return json.dumps(
+        {
+            "parent": os.getpid(),
+            "ident": request.ident,
+            "directory": str(request.directory),
+            "playbook": str(request.playbook),
+            "inventory": str(request.inventory),
+            "arguments": " ".join(arguments),
+            "verbosity": request.verbosity,
+            "keep_output": request.keep_output,
+        }
+    ).encode()
+
+
+async def _tail(stream: asyncio.StreamReader) -> str:
+    """The end of what a child said on standard error; reading all of it keeps the child from blocking."""
+    text = b""
+    while chunk := await stream.read(65536):
+        text = (text + chunk)[-_ERROR_BYTES:]
+    return text.decode(errors="replace").strip()
+
+
+def _alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path("/proc", str(pid)).exists()]

@@ -1,0 +1,149 @@
+"""The private directory of a run: input files that hold secrets, and Ansible's own temporary files."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paradedb_runner.objects import Key
+from paradedb_runner.watches import Content, Playbook
+
+_PREFIX = "paradedb-runner-"
+_LOCALHOST = "localhost ansible_connection=local ansible_python_interpreter={{ansible_playbook_python}}\n"
+
+
+@dataclass(frozen=True)
+class InputDirectory:
+    """Paths inside one run directory."""
+
+    root: Path
+    playbook: Path
+    inventory: Path
+    extra_vars: Path
+    temporary: Path
+
+
+@contextmanager
+def private_base() -> Iterator[Path]:
+    """
+    A 0700 directory under $TMPDIR for all runs of this process, gone when it ends.
+
+    A killed process cannot clean up, so what earlier ones left is removed first; a lock tells who still
+    lives.
+    """
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        _remove_if_abandoned(left)
+    base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield base
+        finally:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def input_directory(
+    base: Path, ident: str, content: Content, variables: Mapping[str, Any], inventory: Path | None
+) -> Iterator[InputDirectory]:
+    """
+    Write the input of one run; everything is removed at the end. ``inventory`` is a file or directory to copy
+    instead of the generated localhost, since group_vars beside it count too.
+    """
+    root = base / ident
+    directory = InputDirectory(
+        root, root / "project" / "main.yml", root / "inventory", root / "env" / "extravars", root / "tmp"
+    )
+    try:
+        for path in (root, root / "project", root / "env", root / "tmp"):
+            path.mkdir(mode=0o700)
+        _write(directory.extra_vars, json.dumps(variables))
+        _write_inventory(directory.inventory, inventory)
+        if isinstance(content, Playbook):
+            directory = InputDirectory(
+                root, content.path, directory.inventory, directory.extra_vars, directory.temporary
+            )
+        else:
+            _write(directory.playbook, json.dumps(role_play(content.name)))
+        yield directory
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def role_play(role: str) -> list[dict[str, Any]]:
+    """
+    The play that runs one role. The import is static, so an error in the role fails before anything happened.
+    """
+    task = {"name": f"Run role {role}", "ansible.builtin.import_role": {"name": role}}
+    return [{"name": "Reconcile", "hosts": "localhost", "gather_facts": False, "tasks": [task]}]
+
+
+class ArtifactStore:
+    """
+    Artifacts of runs, kept only if somebody named a directory for them, by count, until the resource is gone.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+
+    def keep(self, key: Key, run: Path, ident: str, count: int) -> None:
+        """
+        Move the artifacts of a run to the resource's directory and drop its oldest beyond ``count`` (0:
+        none).
+        """
+        source = run / "artifacts" / ident
+        if self.directory is None or not source.is_dir():
+            return
+        target = self._of(key)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.move(source, target / ident)
+        if count:
+            for old in sorted(target.iterdir(), key=lambda path: path.stat().st_mtime)[:-count]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def forget(self, key: Key) -> None:
+        """Remove what was kept of a resource that is gone."""
+        if self.directory:
+            shutil.rmtree(self._of(key), ignore_errors=True)
+
+    def _of(self, key: Key) -> Path:
+        assert self.directory
+        parts = (
+            key.gvk.group or "core",
+            key.gvk.version,
+            key.gvk.kind,
+            key.namespace or "_cluster",
+            key.name,
+        )
+        return self.directory.joinpath(*parts)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _write_inventory(target: Path, source: Path | None) -> None:
+    if source is None:
+        target.mkdir(mode=0o700)
+        _write(target / "hosts", _LOCALHOST)
+    elif source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        target.mkdir(mode=0o700)
+        shutil.copy(source, target / source.name)
+
+
+def _remove_if_abandoned(directory: Path) -> None:
+    with contextlib.suppress(OSError), (directory / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,107 @@
+"""
+Finding and ending all processes of a run, through /proc.
+
+Ansible's workers start sessions of their own, so neither a signal to a process nor one to its group reaches
+them. A process that adopts its orphans (a subreaper) keeps its whole tree findable.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+MARK = "PARADEDB_RUNNER_RUN"  # in the environment of every process of a run, with the run's ident
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PAUSE = 0.05
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants that lose theirs."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Receive SIGTERM when the parent ends, however it ends; at once if it already has."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def descendants(root: int) -> list[int]:
+    """Live processes below ``root``, without it."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _processes():
+        children.setdefault(parent, []).append(pid)
+    found, waiting = [], [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def orphans(ident: str) -> list[int]:
+    """
+    Our own direct children that belong to run ``ident``: what was left when its engine process was killed.
+    """
+    mark = f"{MARK}={ident}".encode()
+    us = os.getpid()
+    return [pid for pid, parent in _processes() if parent == us and mark in _environment(pid)]
+
+
+def end_all(find: Callable[[], Iterable[int]], grace: float) -> None:
+    """
+    End whatever ``find`` returns, until it returns nothing: SIGTERM, and after ``grace`` seconds SIGKILL.
+
+    It blocks; ``find`` is asked again and again since a dying tree may still grow.
+    """
+    deadline, told = time.monotonic() + grace, set()
+    while pids := list(find()):
+        late = time.monotonic() >= deadline
+        for pid in pids:
+            if late or pid not in told:
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(_PAUSE)
+
+
+def reap(own: Iterable[int]) -> None:
+    """Collect ended children that somebody else left to us; ``own`` are collected by whoever started them."""
+    spared = set(own)
+    us = os.getpid()
+    for pid, parent in _processes(ended=True):
+        if parent == us and pid not in spared:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _processes(*, ended: bool = False) -> list[tuple[int, int]]:
+    """
+    (pid, parent) of every process that is running, or with ``ended`` of every one that waits to be collected.
+    """
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (entry / "stat").read_text(errors="replace")
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            if (state in "ZX") == ended:
+                found.append((int(entry.name), int(parent)))
+    return found
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")
