@@ -1,0 +1,1 @@
+"""Builds the project's container images, with or without a container engine or an image registry."""

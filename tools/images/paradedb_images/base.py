@@ -1,0 +1,70 @@
+"""The Debian base image, made from packages where no registry offers it."""
+
+import hashlib
+from pathlib import Path
+
+from . import host
+from .process import Progress, run_logged
+
+BASE_REFERENCE = "localhost/debian:trixie-slim"
+VARIANT = "minbase"
+# The same paths that Debian's own slim images leave out; licences stay.
+DPKG_OPTIONS = (
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/groff/*",
+    "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/linda/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-include=/usr/share/locale/locale.alias",
+)
+
+
+def base_digest() -> str:
+    """Names the base by what it is made from, not by where its packages came from."""
+    return hashlib.sha256(repr((host.SUITE, VARIANT, DPKG_OPTIONS, neutral_sources())).encode()).hexdigest()
+
+
+def neutral_sources() -> str:
+    """The debian.sources inside the image: Debian's own addresses, whatever this machine uses."""
+    return host.sources_file(host.DEFAULT_MIRROR, host.DEFAULT_SECURITY_MIRROR)
+
+
+def mmdebstrap_command(target: Path, neutral: Path, mirrors: tuple[str, str]) -> list[str]:
+    """Command that writes the base's file system to the tar `target`.
+
+    `mirrors` are the archives this machine uses, `neutral` is the file of sources that the image gets instead.
+    """
+    archive, security = mirrors
+    command = ["mmdebstrap", f"--variant={VARIANT}", '--aptopt=Acquire::Languages "none"']
+    command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+    command += [
+        '--customize-hook=rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname"',
+        f'--customize-hook=copy-in "{neutral}" /etc/apt/sources.list.d/',
+    ]
+    lines = [
+        f"deb {archive} {host.SUITE} main",
+        f"deb {archive} {host.SUITE}-updates main",
+        f"deb {security} {host.SUITE}-security main",
+    ]
+    return [*command, host.SUITE, str(target), *lines]
+
+
+def make_base(directory: Path, log: Path, progress: Progress) -> Path:
+    """Path of the base's root file system as a tar in `directory`, made when the cache has none of this digest."""
+    tar = directory / f"debian-{base_digest()[:16]}.tar"
+    if tar.is_file():
+        return tar
+    for old in directory.glob("debian-*.tar"):
+        old.unlink()
+    progress.say(f"making {BASE_REFERENCE} from Debian packages")
+    neutral = directory / "debian.sources"
+    neutral.write_text(neutral_sources())
+    neutral.chmod(0o644)
+    # mmdebstrap tells the format by the ending, so the unfinished file keeps it.
+    partial = directory / "unfinished.tar"
+    run_logged(mmdebstrap_command(partial, neutral, host.this_machines_mirrors()), log, progress)
+    partial.rename(tar)
+    return tar
