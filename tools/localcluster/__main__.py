@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - told to those who have an older one
     sys.exit("tools/localcluster needs Python 3.11 or newer")
 
 # Python puts this directory on the path; the modules are one package, so its parent belongs there.

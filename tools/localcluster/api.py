@@ -90,7 +90,8 @@ class Client:
                 "timeoutSeconds": str(seconds),
             }
         )
-        connection, answer = self._send("GET", f"{path}?{query}", None, "application/json", timeout=seconds + 15)
+        url = f"{path}?{query}"
+        connection, answer = self._send("GET", url, None, "application/json", timeout=seconds + 15)
         with closing(connection):
             for line in answer:
                 event: Object = json.loads(line)

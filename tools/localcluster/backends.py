@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import build, capsule, images, kind, node, providers
 from .components import NAMES
+from .instance import load
 from .providers import Choice, Kind
 from .shell import ClusterError, Progress, environment, run
 
@@ -112,7 +114,7 @@ class Native(Backend):
         images.load(node.running(self.name)[0], source, progress)
 
     def logs(self, component: str | None, follow: bool, lines: int) -> int:
-        instance = node.load(self.name)
+        instance = load(self.name)
         if instance is None:
             raise ClusterError(f"there is no cluster {self.name}")
         files = [instance.logs / f"{name}.log" for name in ([component] if component else NAMES)]
@@ -130,10 +132,8 @@ class Native(Backend):
         node.restart(self.name, component, progress)
 
     def kubectl(self, arguments: Sequence[str]) -> int:
-        binaries = build.built()
-        if binaries is None:
-            return super().kubectl(arguments)
         variables = {**os.environ, "KUBECONFIG": str(self.kubeconfig())}
+        binaries = build.ensure(Progress(sys.stderr))
         return subprocess.call([str(binaries.kubenode), "kubectl", *arguments], env=variables)
 
 
@@ -164,18 +164,20 @@ class KindCluster(Backend):
 
     def logs(self, component: str | None, follow: bool, lines: int) -> int:
         unit = ["--unit", component] if component else []
-        command = [*kind.logs_command(self.name), *unit, "--lines", str(lines), *(["--follow"] if follow else [])]
-        return subprocess.call(command)
+        options = [f"--lines={lines}", *unit, *(["--follow"] if follow else [])]
+        return subprocess.call([*kind.logs_command(self.name), *options])
 
     def enter(self, command: Sequence[str]) -> int:
-        return subprocess.call(["docker", "exec", "-it", f"{self.name}-control-plane", *(command or ["bash"])])
+        inside = ["docker", "exec", "--interactive", "--tty", f"{self.name}-control-plane"]
+        return subprocess.call([*inside, *(command or ["bash"])])
 
 
 class Existing(Backend):
     """A cluster of the user's, never changed by us."""
 
     def start(self, progress: Progress) -> None:
-        ready = run([*kubectl_command(), "get", "--raw", "/readyz"], env={"KUBECONFIG": str(self.kubeconfig())})
+        variables = {"KUBECONFIG": str(self.kubeconfig())}
+        ready = run([*kubectl_command(), "get", "--raw", "/readyz"], env=variables)
         if ready.strip() != "ok":
             raise ClusterError(f"the cluster of {self.kubeconfig()} is not ready: {ready.strip()}")
         progress.say(f"the cluster of {self.kubeconfig()} answers")
@@ -191,7 +193,7 @@ class Existing(Backend):
         return Path(os.environ["KUBECONFIG"])
 
     def load_image(self, source: str, progress: Progress) -> None:
-        raise ClusterError(f"{source}: push it to a registry that the cluster of {self.kubeconfig()} pulls from")
+        raise ClusterError(f"{source}: push it to a registry that your cluster pulls from")
 
     def logs(self, component: str | None, follow: bool, lines: int) -> int:
         raise ClusterError("the components of an existing cluster are out of our reach")

@@ -13,6 +13,8 @@ from pathlib import Path
 from .instance import cache_dir
 from .shell import ClusterError, Progress, environment, run
 
+# Where Go's own installation puts it.
+GO_DIR = "/usr/local/go/bin"
 SOURCES = Path(__file__).resolve().parent / "kubenode"
 KUBERNETES_VERSION = "v1.35.4"
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -53,7 +55,7 @@ def ensure(progress: Progress) -> Binaries:
     target = cache_dir() / "bin" / source_hash()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
-        with progress.step(f"building Kubernetes {KUBERNETES_VERSION} (minutes the first time, seconds when cached)"):
+        with progress.step(f"building Kubernetes {KUBERNETES_VERSION}, minutes the first time"):
             _compile(go, ["-o", f"{scratch}/kubenode", "."], progress)
             _compile(go, ["-o", f"{scratch}/pause", "./pause"], progress)
         for old in target.parent.iterdir():
@@ -76,20 +78,22 @@ def source_hash() -> str:
 
 def _flags() -> list[str]:
     major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-    values = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    settings = [f"-X {package}.{key}={value}" for package in VERSION_PACKAGES for key, value in values.items()]
+    version = {"Version": KUBERNETES_VERSION, "Major": major, "Minor": minor, "TreeState": "clean"}
+    values = [f"git{key}={value}" for key, value in version.items()]
+    settings = [f"-X {package}.{value}" for package in VERSION_PACKAGES for value in values]
     return ["-trimpath", "-ldflags", " ".join(["-s", "-w", *settings])]
 
 
 def _go_environment() -> dict[str, str]:
-    return {**environment(), "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+    settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+    return {**environment(), **settings}
 
 
 def _find_go() -> str:
     """The go command, if it is new enough for the sources."""
     wanted = required_version((SOURCES / "go.mod").read_text())
     advice = f"Go {'.'.join(map(str, wanted))} or newer is needed to build Kubernetes, see https://go.dev/dl/"
-    go = shutil.which("go", path=f"{environment()['PATH']}:/usr/local/go/bin")
+    go = shutil.which("go", path=f"{environment()['PATH']}:{GO_DIR}")
     if go is None:
         raise ClusterError(f"no go command found: {advice}")
     version = run([go, "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}).strip()
@@ -117,7 +121,12 @@ def _compile(go: str, arguments: list[str], progress: Progress) -> None:
     with log.open("w") as output:
         command = [go, "build", *_flags(), *arguments]
         worker = subprocess.Popen(
-            command, cwd=SOURCES, env=_go_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=SOURCES,
+            env=_go_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
         try:
             while _still_running(worker):

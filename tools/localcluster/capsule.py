@@ -1,8 +1,8 @@
 """The enclosure of a node: its own mount, network and process namespaces.
 
-One process (the `pause` binary) is the first of the process namespace and reaps the orphans in it. When it is
-killed the kernel ends every other process inside and lets go of all mounts, loop devices and the network: nothing
-has to be found and undone one by one, however the node ended.
+One process (the `pause` binary) is the first of the process namespace and reaps the orphans in it. When
+it is killed the kernel ends every other process inside and lets go of all mounts, loop devices and the
+network: nothing has to be found and undone one by one, however the node ended.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _become(argv: Sequence[str], output: int, report: int) -> None:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         os.chdir("/")
-        os.execvpe(argv[0], list(argv), environment())
+        os.execvpe(argv[0], list(argv), environment())  # noqa: S606 - there is no shell to want here
     except BaseException:
         os.write(report, f"\n{traceback.format_exc()}".encode())
     finally:

@@ -120,7 +120,7 @@ def kill_all(group: str, timeout: float = 30.0) -> None:
 def remove(group: str, timeout: float = 10.0) -> None:
     """Remove the cluster's group everywhere, and the common parent with the last cluster.
 
-    Raises OSError if a group is still busy after `timeout` seconds: the kernel lets go of dead processes late.
+    The kernel lets go of dead processes late: raises OSError if a group is busy for `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     for root in _mounted():

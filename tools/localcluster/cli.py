@@ -17,7 +17,8 @@ from .shell import ClusterError, Progress
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
-        prog="python3 tools/localcluster", description="A real one-node Kubernetes cluster for development and tests."
+        prog="python3 tools/localcluster",
+        description="A real one-node Kubernetes cluster for development and tests.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default=DEFAULT_NAME, help="name of the cluster (default: %(default)s)")
@@ -31,17 +32,18 @@ def parser() -> argparse.ArgumentParser:
     command("start", "make the cluster, or repair it; does nothing when it runs")
     stop = command("stop", "remove the cluster with all that belongs to it")
     stop.add_argument("--purge-cache", action="store_true", help="also remove the built binaries")
-    command("status", "show what runs; exits with 0 when healthy, 1 when something is missing, 3 when stopped")
+    command("status", "show what runs; exit code 0: healthy, 1: something is missing, 3: stopped")
     logs = command("logs", "show the logs of the node's components")
     logs.add_argument("component", nargs="?", help=f"one of {', '.join(NAMES)} (default: all)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
     logs.add_argument("--lines", type=int, default=50, help="how many lines of each (default: %(default)s)")
     images = command("load-image", "make images available to pods")
-    images.add_argument("images", nargs="+", metavar="FILE_OR_NAME", help="archive, or name in Docker or buildah here")
+    what = "archive file, or name of an image of Docker or buildah here"
+    images.add_argument("images", nargs="+", metavar="FILE_OR_NAME", help=what)
     command("kubeconfig", "print the path of the kubeconfig")
     kubectl = command("kubectl", "run kubectl on the cluster")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
-    enter = command("enter", "run a command, or a shell, where the node runs: its network, mounts and processes")
+    enter = command("enter", "run a command, or a shell, in the node's network, mounts and processes")
     enter.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
     restart = command("restart", "kill a component of the node without warning and start it again")
     restart.add_argument("component", help=f"one of {', '.join(NAMES)}")

@@ -7,6 +7,11 @@ from typing import Any
 
 from .instance import DNS_SERVICE_IP, NODE_NAME, POD_SUBNET, Instance
 
+# Containerd plugins that would write outside our directories, or complain about file systems not in use.
+UNUSED_PLUGINS = (
+    "internal.v1.opt",
+    *(f"snapshotter.v1.{fs}" for fs in ("aufs", "btrfs", "devmapper", "zfs")),
+)
 PAUSE_IMAGE = "localhost/localcluster-pause:1"
 
 
@@ -36,11 +41,11 @@ def containerd(instance: Instance, cni_plugins: str) -> str:
     virtual machines lack, and not even the sandbox of a pod would start.
     """
     cri = 'plugins."io.containerd.grpc.v1.cri"'
+    disabled = ", ".join(f'"io.containerd.{name}"' for name in UNUSED_PLUGINS)
     return f"""version = 2
 root = "{instance.state}/containerd"
 state = "/run/containerd"
-disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+disabled_plugins = [{disabled}]
 
 [grpc]
   address = "{instance.containerd_socket}"
@@ -62,14 +67,21 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 
 def pod_network() -> dict[str, Any]:
-    """The pods' network: a bridge in the node's namespace. Hairpin lets a pod reach itself through a service."""
+    """The pods' network: a bridge in the node's namespace.
+
+    Hairpin lets a pod reach itself through a service.
+    """
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
         "isGateway": True,
         "ipMasq": False,
         "hairpinMode": True,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_SUBNET}]], "routes": [{"dst": "0.0.0.0/0"}]},
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": POD_SUBNET}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
     }
     return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 

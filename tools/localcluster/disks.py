@@ -1,7 +1,8 @@
 """Disks for persistent volumes: XFS file systems in sparse files, mounted through loop devices.
 
-Such a disk is full when it is full, has an owner and a group, and grows while in use, like a cloud provider's. The
-file takes only the space of what was written, and what is deleted is given back (discard).
+Such a disk is full when it is full, has an owner and a group, and grows while in use, like a cloud
+provider's. The file takes only the space of what was written (64 MiB of log at first), and what is deleted
+is given back (discard).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def parse_quantity(text: str) -> int:
     if found is None or found[2] not in _SUFFIXES:
         raise ValueError(f"not a quantity: {text!r}")
     number, factor = found[1], _SUFFIXES[found[2]]
-    return int(number) * int(factor) if number.isdigit() and factor >= 1 else math.ceil(float(number) * factor)
+    if number.isdigit() and factor >= 1:
+        return int(number) * int(factor)
+    return math.ceil(float(number) * factor)
 
 
 def format_quantity(size: int) -> str:
@@ -58,7 +61,7 @@ def disk_size(requested: int) -> int:
 
 
 class Disk:
-    """One disk: its file, and the directory it is mounted at. Its methods run in the node's mount namespace."""
+    """One disk: its file, and the directory it is mounted at, in the node's mount namespace."""
 
     def __init__(self, volumes: Path, name: str) -> None:
         self.file = volumes / "disks" / f"{name}.xfs"
@@ -73,8 +76,6 @@ class Disk:
         with part.open("wb") as file:
             file.truncate(size)
         run(["mkfs.xfs", "-q", "-f", part])
-        # The log is written as 64 MiB of zeros, which need not take space.
-        run(["fallocate", "--dig-holes", part])
         part.rename(self.file)
 
     def mount(self) -> None:

@@ -43,6 +43,7 @@ MODULES = ("br_netfilter", "loop", "nf_tables", "overlay", "veth", "xfs")
 FILESYSTEMS = ("overlay", "xfs")
 
 # Settings of the whole machine that a kubelet changes when it starts.
+SETTINGS = Path("/proc/sys")
 KUBELET_SETTINGS = (
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
@@ -116,7 +117,10 @@ def prepare_kernel() -> None:
 
 
 def note_changes() -> None:
-    """Make the directories a node needs, and remember what to undo after the last cluster. Call with the lock held."""
+    """Make the directories a node needs, and remember what to undo after the last cluster.
+
+    Call with the lock held.
+    """
     if CHANGES.exists():
         changes = json.loads(CHANGES.read_text())
     else:
@@ -135,7 +139,7 @@ def _missing_directories() -> list[str]:
 
 
 def _read_settings() -> dict[str, str]:
-    files = {name: Path("/proc/sys") / name for name in KUBELET_SETTINGS}
+    files = {name: SETTINGS / name for name in KUBELET_SETTINGS}
     return {name: file.read_text().strip() for name, file in files.items() if file.exists()}
 
 
@@ -146,7 +150,7 @@ def undo_changes() -> None:
     if CHANGES.exists():
         changes = json.loads(CHANGES.read_text())
         for name, value in changes["settings"].items():
-            (Path("/proc/sys") / name).write_text(value)
+            (SETTINGS / name).write_text(value)
         for directory in reversed(changes["directories"]):
             _remove_if_empty(Path(directory))
         CHANGES.unlink()

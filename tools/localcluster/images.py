@@ -90,27 +90,27 @@ def _export(name: str, archive: Path) -> None:
         else:
             return
     if not shutil.which("buildah", path=path):
-        raise ClusterError(f"{name}: no such file, and neither Docker nor buildah here has an image of that name")
+        raise ClusterError(f"{name}: no such file, and no image of Docker or buildah here")
     run(["buildah", "push", "--quiet", "--disable-compression", name, f"docker-archive:{archive}:{name}"])
 
 
 def load_archive(instance: Instance, archive: Path) -> list[str] | None:
     """Load all images of an archive and unpack them, so that pods start at once.
 
-    Returns their names, or None when this archive was the last one loaded under its names and they are still there.
+    Returns their names, or None when this archive is the last one loaded under its names, all still there.
     """
     digest = _file_hash(archive)
-    records = _Records(instance)
+    records = Records(instance.state / "images.json")
     if records.current(digest, set(ctr(instance, "images", "list", "--quiet").split())):
         return None
-    names = _names(ctr(instance, "images", "import", archive))
+    names = loaded_names(ctr(instance, "images", "import", archive))
     if not names:
         raise ClusterError(f"{archive}: no named image in it")
     records.add(digest, names)
     return names
 
 
-def _names(output: str) -> list[str]:
+def loaded_names(output: str) -> list[str]:
     """The images that `ctr images import` says it has unpacked."""
     words = [line.split() for line in output.splitlines() if line.startswith("unpacking ")]
     return [line[1] for line in words]
@@ -121,18 +121,18 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Records:
+class Records:
     """Which archive each image name was last loaded from, and the names each archive brought."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._path = instance.state / "images.json"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         stored = json.loads(self._path.read_text()) if self._path.exists() else {}
         self._source: dict[str, str] = stored.get("source", {})
         self._names: dict[str, list[str]] = stored.get("names", {})
 
     def current(self, digest: str, present: set[str]) -> bool:
         """Whether all images of an archive are there and none was replaced since."""
-        names = self._names.get(digest)
+        names = self._names.get(digest, [])
         return bool(names) and all(self._source[name] == digest and name in present for name in names)
 
     def add(self, digest: str, names: list[str]) -> None:

@@ -20,7 +20,7 @@ def exists(name: str) -> bool:
 
 def start_command(name: str) -> list[str]:
     """The command that makes the cluster."""
-    return ["kind", "create", "cluster", "--name", name, "--kubeconfig", str(kubeconfig(name)), "--wait", "180s"]
+    return ["kind", "create", "cluster", "--wait=180s", "--name", name, "--kubeconfig", str(kubeconfig(name))]
 
 
 def export_command(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from .instance import Instance
 from .processes import Process
 from .shell import ClusterError, run
 
-# Traffic between two pods crosses the bridge only; without this, answers would bypass the service translation.
+# Traffic between two pods crosses the bridge only; without this, answers would come from an unknown address.
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 

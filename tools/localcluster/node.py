@@ -14,7 +14,7 @@ from pathlib import Path
 from . import build, capsule, cgroups, configs, host, images, network, pki, processes
 from .api import ApiError, Client
 from .components import COMPONENTS, NAMES, Component
-from .instance import NODE_NAME, STATE_ROOT, Instance, claim, existing, load, state_dir
+from .instance import NODE_NAME, STATE_ROOT, Instance, cache_dir, claim, existing, load, state_dir
 from .objects import standard
 from .processes import Process
 from .shell import ClusterError, Progress, run
@@ -277,7 +277,7 @@ def loop_devices(volumes: Path) -> list[str]:
 
 def purge_cache() -> None:
     """Remove the built binaries."""
-    shutil.rmtree(build.cache_dir(), ignore_errors=True)
+    shutil.rmtree(cache_dir(), ignore_errors=True)
 
 
 def others_running(name: str) -> list[str]:

@@ -7,6 +7,10 @@ from .instance import DNS_SERVICE_IP, Instance
 from .provisioner import CLASSES, PROVISIONER
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_DNS_PORTS = [
+    {"name": "dns", "port": 53, "protocol": "UDP"},
+    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+]
 
 
 def standard(instance: Instance) -> list[tuple[str, Object]]:
@@ -61,22 +65,20 @@ def _dns_binding() -> Object:
 
 def _dns_service() -> Object:
     """The service without a selector: the server is a process of the node, not a pod."""
-    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns"}},
-        "spec": {"clusterIP": DNS_SERVICE_IP, "ports": ports},
+        "spec": {"clusterIP": DNS_SERVICE_IP, "ports": _DNS_PORTS},
     }
 
 
 def _dns_endpoints(instance: Instance) -> Object:
-    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": "kube-dns", "labels": {"kubernetes.io/service-name": "kube-dns"}},
         "addressType": "IPv4",
         "endpoints": [{"addresses": [instance.node_ip], "conditions": {"ready": True}}],
-        "ports": ports,
+        "ports": _DNS_PORTS,
     }

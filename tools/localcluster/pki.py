@@ -1,7 +1,7 @@
 """Certificates of one cluster, made with the openssl command.
 
-Certificates carry every extension that strict verifiers ask for (Python >= 3.13 refuses chains without keyUsage and
-key identifiers). Keys are elliptic-curve ones: they are made in milliseconds.
+Certificates carry every extension that strict verifiers ask for (Python >= 3.13 refuses chains without
+keyUsage and key identifiers). Keys are elliptic-curve ones: they are made in milliseconds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class Leaf:
 
 def leaves(instance: Instance) -> list[Leaf]:
     """All certificates the components need."""
-    service = [f"DNS:kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+    suffixes = ("", ".default", ".default.svc", ".default.svc.cluster.local")
+    service = [f"DNS:kubernetes{suffix}" for suffix in suffixes]
     addresses = [f"IP:{ip}" for ip in (API_SERVICE_IP, "127.0.0.1", instance.node_ip)]
     node = (f"DNS:{NODE_NAME}", f"IP:{instance.node_ip}")
     return [
@@ -102,8 +104,9 @@ def _new_key(path: Path) -> None:
 def _create_token_keys(pki: Path) -> None:
     """The pair of keys that service account tokens are signed and checked with."""
     if not (pki / "service-accounts.pub").exists():
-        _new_key(pki / "service-accounts.key")
-        _into(pki / "service-accounts.pub", ["openssl", "pkey", "-in", pki / "service-accounts.key", "-pubout", "-out"])
+        key = pki / "service-accounts.key"
+        _new_key(key)
+        _into(pki / "service-accounts.pub", ["openssl", "pkey", "-in", key, "-pubout", "-out"])
 
 
 def _create_authority(pki: Path, name: str) -> None:
@@ -118,8 +121,10 @@ def _create_authority(pki: Path, name: str) -> None:
         "[authority]\nbasicConstraints = critical, CA:TRUE\nsubjectKeyIdentifier = hash\n"
         "keyUsage = critical, digitalSignature, keyCertSign, cRLSign\n"
     )
-    request = ["openssl", "req", "-x509", "-new", "-config", config, "-key", key, "-days", DAYS]
-    _into(certificate, [*request, "-out"])
+    _into(
+        certificate,
+        ["openssl", "req", "-x509", "-new", "-config", config, "-key", key, "-days", DAYS, "-out"],
+    )
 
 
 def _issue(pki: Path, leaf: Leaf) -> None:
@@ -130,8 +135,8 @@ def _issue(pki: Path, leaf: Leaf) -> None:
     extensions = pki / f"{leaf.name}.cnf"
     extensions.write_text(extension_file(leaf))
     request = run(["openssl", "req", "-new", "-key", key, "-subj", leaf.subject])
-    sign = ["openssl", "x509", "-req", "-days", DAYS, "-extfile", extensions, "-CAcreateserial"]
-    sign += ["-CA", pki / f"{leaf.authority}.crt", "-CAkey", pki / f"{leaf.authority}.key"]
+    sign: list[str | Path] = ["openssl", "x509", "-req", "-days", DAYS, "-extfile", extensions]
+    sign += ["-CA", pki / f"{leaf.authority}.crt", "-CAkey", pki / f"{leaf.authority}.key", "-CAcreateserial"]
     _into(certificate, [*sign, "-out"], stdin=request)
 
 
@@ -149,7 +154,7 @@ def extension_file(leaf: Leaf) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _into(path: Path, argv: list[str | Path], stdin: str | None = None) -> None:
+def _into(path: Path, argv: Sequence[str | Path], stdin: str | None = None) -> None:
     """Let a command write a file that appears only when complete: an interrupted start leaves no half one."""
     part = path.with_suffix(".part")
     run([*argv, part], stdin=stdin)

@@ -73,10 +73,14 @@ def choose(machine: Machine, variables: Mapping[str, str]) -> Choice:
         return Choice(Kind.NATIVE, "a native node of this name exists")
     if machine.docker_answers and machine.kind_installed:
         return Choice(Kind.KIND, "a Docker engine answers and kind is installed")
-    because = "a Docker engine answers but kind is not installed" if machine.docker_answers else "no Docker engine answers"
+    because = "no Docker engine answers"
+    if machine.docker_answers:
+        because = "a Docker engine answers but kind is not installed"
     if machine.linux:
         return Choice(Kind.NATIVE, f"{because}, and this is Linux")
-    raise ClusterError(f"{because}, and a native node needs Linux: start Docker and install kind, or set KUBECONFIG")
+    raise ClusterError(
+        f"{because}, a native node needs Linux: start Docker and install kind, or set KUBECONFIG"
+    )
 
 
 def written_by_us(kubeconfig: str) -> bool:

@@ -1,7 +1,7 @@
 """Serves the storage class `standard`: a disk for each claim, grown and removed as the claim asks.
 
-Watches claims and volumes and, after each change, brings the disks in line with all of them: what was missed while
-the process or the API server was down is caught up with in the same way.
+Watches claims and volumes and, after each change, brings the disks in line with all of them: what was missed
+while the process or the API server was down is caught up with in the same way.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Provisioner:
         requested = requested_bytes(claim)
         size = disk_size(requested)
         if size != requested:
-            told = f"{claim['spec']['resources']['requests']['storage']} rounded up to {format_quantity(size)}"
-            self._tell(claim, "Normal", "VolumeRoundedUp", f"{told}: disks are whole MiB and at least 300Mi")
+            sizes = f"{format_quantity(requested)} rounded up to {format_quantity(size)}"
+            self._tell(claim, "Normal", "VolumeRoundedUp", f"{sizes}: disks are whole MiB and at least 300Mi")
         disk = self._disk(name)
         disk.create(size)
         disk.mount()
@@ -204,7 +204,8 @@ class Provisioner:
             return
         self._told.add(key)
         try:
-            self._client.request("POST", f"/api/v1/namespaces/{namespace}/events", event(item, kind, reason, message))
+            told = event(item, kind, reason, message)
+            self._client.request("POST", f"/api/v1/namespaces/{namespace}/events", told)
         except (ApiError, OSError, http.client.HTTPException) as error:
             log.warning("event on %s: %s", claim_key(item), error)
 
@@ -216,7 +217,10 @@ def provisioned_by_us(volume: Object) -> bool:
 
 
 def wants_volume(claim: Object) -> bool:
-    """Whether a claim waits for a volume from us: the control plane has marked it and the scheduler placed its pod."""
+    """Whether a claim waits for a volume from us.
+
+    The control plane marks it so when the scheduler has placed its pod.
+    """
     annotations = claim["metadata"].get("annotations", {})
     return bool(
         claim["status"].get("phase") == "Pending"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,9 +28,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"}
 
 
-def run(
-    argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None
-) -> str:
+def run(argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return its standard output.
 
     Raises CommandError when the command is missing or fails.
@@ -55,8 +54,9 @@ def run(
 class Progress:
     """Prints what is being done, with the seconds since the beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._begun = time.monotonic()
+        self._stream = stream or sys.stdout
 
     def elapsed(self) -> float:
         """Seconds since this object was made."""
@@ -64,7 +64,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line at once: whoever waits must see what for."""
-        print(f"{self.elapsed():7.1f}s  {text}", flush=True)
+        print(f"{self.elapsed():7.1f}s  {text}", file=self._stream, flush=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
