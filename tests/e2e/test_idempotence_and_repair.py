@@ -1,0 +1,132 @@
+"""A pass that has nothing to do changes nothing; what somebody else changed is put back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from cluster import ROOT, ParadeDB, eventually, get, kubectl
+
+# The pass of the operator, made by hand.
+PASS = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["paradedb"]}]
+
+
+def versions(database: ParadeDB) -> dict[str, str]:
+    """The resourceVersion of every owned object."""
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for item in database.owned()
+        # Patroni renews its leader lock for as long as it lives.
+        if not item["metadata"]["name"].endswith("-leader")
+    }
+
+
+def make_pass(database: ParadeDB, directory: str, *arguments: str) -> str:
+    playbook = f"{directory}/pass.yml"
+    with open(playbook, "w") as file:  # noqa: PTH123
+        json.dump(PASS, file)
+    meta = {"ansible_operator_meta": {"name": database.name, "namespace": database.namespace}}
+    done = subprocess.run(
+        ["ansible-playbook", playbook, "-e", json.dumps(meta), *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_second_pass_changes_nothing(running: ParadeDB, tmp_path: object) -> None:
+    before, resource = versions(running), running.resource()
+    assert len(before) >= 10
+    output = make_pass(running, str(tmp_path))
+    assert "changed=0" in output
+    assert versions(running) == before
+    assert running.resource()["metadata"]["resourceVersion"] == resource["metadata"]["resourceVersion"]
+
+
+def test_operators_own_next_pass_changes_nothing(running: ParadeDB) -> None:
+    before, uid = versions(running), running.resource()["metadata"]["uid"]
+    assert uid
+    begun = passes(running)
+    eventually("two more passes of the operator", lambda: passes(running) >= begun + 2, seconds=200)
+    assert versions(running) == before
+
+
+def passes(database: ParadeDB) -> int:
+    """Passes of this resource that the operator has logged as ended."""
+    log = kubectl(
+        "-n", "paradedb-operator-system", "logs", "deployment/paradedb-operator-controller-manager"
+    ).stdout
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    name = f"{database.namespace}/{database.name}"
+    return sum(name in json.dumps(line) and "reconcile" in line.get("msg", "").lower() for line in lines)
+
+
+def test_check_mode_changes_nothing_and_tells_what_would(running: ParadeDB, tmp_path: object) -> None:
+    before = versions(running)
+    assert "changed=0" in make_pass(running, str(tmp_path), "--check", "--diff")
+    assert versions(running) == before
+
+
+OWNED = [
+    ("statefulset", "shared"),
+    ("service", "shared"),
+    ("service", "shared-headless"),
+    ("configmap", "shared-config"),
+    ("configmap", "shared-instance"),
+    ("configmap", "shared-patroni-config"),
+    ("secret", "shared-credentials"),
+    ("serviceaccount", "shared"),
+    ("role", "shared"),
+    ("rolebinding", "shared"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), OWNED)
+def test_deleted_object_comes_back(running: ParadeDB, kind: str, name: str) -> None:
+    before = get(kind, name, running.namespace)
+    assert before
+    kubectl("-n", running.namespace, "delete", kind, name, "--cascade=orphan")
+
+    def back() -> bool:
+        found = get(kind, name, running.namespace)
+        return bool(found) and found["metadata"]["uid"] != before["metadata"]["uid"]
+
+    eventually(f"{kind}/{name} comes back", back)
+    running.wait_running()
+    eventually("the database answers", lambda: running.sql("SELECT 1", check=False) == "1")
+
+
+EDITS = [
+    ("statefulset", "shared", {"spec": {"replicas": 0}}),
+    ("service", "shared", {"spec": {"selector": {"app.kubernetes.io/instance": "elsewhere"}}}),
+    ("configmap", "shared-config", {"data": {"postgresql.conf": "fsync = off"}}),
+    ("configmap", "shared-patroni-config", {"metadata": {"annotations": {"config": "{}"}}}),
+    ("role", "shared", {"rules": []}),
+    ("secret", "shared-credentials", {"data": {"host": "ZWxzZXdoZXJl"}}),
+    ("service", "shared", {"metadata": {"ownerReferences": None, "labels": {"app.kubernetes.io/name": "x"}}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "patch"), EDITS)
+def test_edited_object_is_put_back(running: ParadeDB, kind: str, name: str, patch: dict[str, object]) -> None:
+    wanted = essence(get(kind, name, running.namespace))
+    kubectl("-n", running.namespace, "patch", kind, name, "--type=merge", "-p", json.dumps(patch))
+    eventually(f"{kind}/{name} is put back", lambda: essence(get(kind, name, running.namespace)) == wanted)
+    running.wait_running()
+    eventually("the database answers", lambda: running.sql("SELECT 1", check=False) == "1")
+
+
+def essence(found: dict[str, object] | None) -> dict[str, object]:
+    """What is declared in an object, without what the API server and Patroni keep in it."""
+    assert found
+    metadata = dict(found["metadata"])  # type: ignore[call-overload]
+    annotations = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key == "config"
+    }
+    kept = {
+        "labels": metadata.get("labels"),
+        "owners": metadata.get("ownerReferences"),
+        "annotations": annotations,
+    }
+    return {"metadata": kept, **{key: found[key] for key in ("spec", "data", "rules") if key in found}}
