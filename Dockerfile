@@ -96,6 +96,7 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /opt/ansible /opt/ansible
 COPY --from=runner /out/opt/venv /opt/venv
 # Not compiled: Ansible's loader of collections compiles from source and reads no compiled files.
+COPY deploy/crd /opt/ansible/deploy/crd
 COPY collections /opt/ansible/collections
 COPY roles /opt/ansible/roles
 COPY playbooks /opt/ansible/playbooks
