@@ -1,0 +1,449 @@
+"""What the API server refuses in a new ParadeDB: the message names the field and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from apiserver import ParadeDBs, says
+
+pytestmark = pytest.mark.cluster
+
+Spec = dict[str, Any]
+
+S3 = {"endpoint": "https://s3.example.com", "bucket": "backups", "secretRef": {"name": "s3"}}
+USER = {"name": "app", "secretRef": {"name": "app"}}
+
+
+def _hba(rule: str) -> Spec:
+    return {"auth": {"pgHBA": [rule]}}
+
+
+def _user(**fields: Any) -> Spec:
+    return {"auth": {"users": [USER | fields]}}
+
+
+def _backup(**fields: Any) -> Spec:
+    return {"backup": fields}
+
+
+def _s3(**fields: Any) -> Spec:
+    return {"backup": {"s3": S3 | fields}}
+
+
+def _toleration(**fields: Any) -> Spec:
+    return {"tolerations": [fields]}
+
+
+# What every refusal must say, by what was asked for.
+NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
+    "standbys": ({"replicas": 2}, "spec.replicas: Forbidden: replicas above 1 need streaming replication"),
+    "pooler": (
+        {"connectionPooling": {"enabled": True}},
+        "spec.connectionPooling.enabled: Forbidden: the connection",
+    ),
+    "backup": (_backup(enabled=True, s3=S3), "spec.backup.enabled: Forbidden: backups are not available"),
+    "exporter": (
+        {"monitoring": {"enabled": True}},
+        "spec.monitoring.enabled: Forbidden: the metrics exporter is not",
+    ),
+    "tls": (
+        {"tls": {"enabled": True}},
+        "spec.tls.enabled: Forbidden: encrypted connections are not available",
+    ),
+    "users": ({"auth": {"users": [USER]}}, "spec.auth.users: Forbidden: additional users are not available"),
+}
+
+GENERAL: dict[str, tuple[Spec, str]] = {
+    "no replicas": (
+        {"replicas": 0},
+        "spec.replicas: Invalid value: 0: spec.replicas in body should be greater",
+    ),
+    "too many replicas": (
+        {"replicas": 11},
+        "spec.replicas: Invalid value: 11: spec.replicas in body should be less",
+    ),
+    "replicas as text": ({"replicas": "1"}, "spec.replicas: Invalid value"),
+    "empty image": ({"image": ""}, "spec.image: Invalid value"),
+    "image with a space": (
+        {"image": "paradedb/paradedb 17"},
+        "spec.image: Invalid value: image must be a container",
+    ),
+    "image with a newline": ({"image": "paradedb\n"}, "spec.image: Invalid value: image must be a container"),
+    "unknown version": ({"postgresVersion": "14"}, 'spec.postgresVersion: Unsupported value: "14"'),
+    "version as number": ({"postgresVersion": 17}, "spec.postgresVersion: Invalid value"),
+    "unknown edition": ({"edition": "Free"}, 'spec.edition: Unsupported value: "Free"'),
+    "unknown pull policy": ({"imagePullPolicy": "Sometimes"}, "spec.imagePullPolicy: Unsupported value"),
+    "pull secret without name": ({"imagePullSecrets": [{}]}, "spec.imagePullSecrets[0].name: Required value"),
+    "same pull secret twice": (
+        {"imagePullSecrets": [{"name": "a"}, {"name": "a"}]},
+        "spec.imagePullSecrets[1]: Duplicate value",
+    ),
+    "unknown service type": ({"serviceType": "ExternalName"}, "spec.serviceType: Unsupported value"),
+    "unknown field": ({"replica": 1}, 'unknown field "spec.replica"'),
+    "unknown nested field": ({"storage": {"sise": "1Gi"}}, 'unknown field "spec.storage.sise"'),
+}
+
+STORAGE: dict[str, tuple[Spec, str]] = {
+    "size without a number": ({"storage": {"size": "big"}}, "spec.storage.size: Invalid value"),
+    "negative size": ({"storage": {"size": "-1Gi"}}, "spec.storage.size: Invalid value"),
+    "tiny size": (
+        {"storage": {"size": "255Mi"}},
+        "spec.storage.size: Invalid value: storage.size must be at least 256Mi",
+    ),
+    "tiny size in bytes": ({"storage": {"size": 1024}}, "storage.size must be at least 256Mi"),
+    "milli instead of mega": ({"storage": {"size": "500m"}}, "storage.size must be at least 256Mi"),
+    "empty class": ({"storage": {"storageClassName": ""}}, "spec.storage.storageClassName: Invalid value"),
+    "read-only volume": (
+        {"storage": {"accessModes": ["ReadOnlyMany"]}},
+        'spec.storage.accessModes[0]: Unsupported value: "ReadOnlyMany"',
+    ),
+    "no access mode": ({"storage": {"accessModes": []}}, "spec.storage.accessModes: Invalid value"),
+    "tiny log volume": (
+        {"storage": {"walStorage": {"size": "1Mi"}}},
+        "storage.walStorage.size must be at least 256Mi",
+    ),
+    "unknown reclaim policy": (
+        {"storage": {"reclaimPolicy": "Recycle"}},
+        "spec.storage.reclaimPolicy: Unsupported value",
+    ),
+}
+
+RESOURCES: dict[str, tuple[Spec, str]] = {
+    "no quantity": ({"resources": {"limits": {"cpu": "two"}}}, "spec.resources.limits.cpu: Invalid value"),
+    "negative quantity": (
+        {"resources": {"requests": {"cpu": "-1"}}},
+        "spec.resources.requests.cpu: Invalid value",
+    ),
+    "unknown resource": (
+        {"resources": {"limits": {"mem": "1Gi"}}},
+        "spec.resources: Invalid value: resources are named",
+    ),
+    "request above limit": (
+        {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}},
+        "spec.resources: Invalid value: a request must not be above the limit",
+    ),
+    "cpu request above limit": (
+        {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "999m"}}},
+        "spec.resources: Invalid value: a request must not be above the limit",
+    ),
+}
+
+AUTH: dict[str, tuple[Spec, str]] = {
+    "SQL in the database's name": (
+        {"auth": {"database": 'x"; DROP DATABASE postgres; --'}},
+        "spec.auth.database: Invalid value: auth.database must start with",
+    ),
+    "upper-case database": (
+        {"auth": {"database": "Shop"}},
+        "spec.auth.database: Invalid value: auth.database must start",
+    ),
+    "empty database": ({"auth": {"database": ""}}, "spec.auth.database: Invalid value"),
+    "long database": ({"auth": {"database": "a" * 64}}, "spec.auth.database: Too long"),
+    "template database": (
+        {"auth": {"database": "template1"}},
+        "auth.database must not be template0 or template1",
+    ),
+    "foreign superuser Secret": (
+        {"auth": {"superuserSecretRef": {"name": "s", "namespace": "kube-system"}}},
+        "spec.auth.superuserSecretRef.namespace: Forbidden: the Secret must be in the same namespace",
+    ),
+    "superuser Secret without name": (
+        {"auth": {"superuserSecretRef": {}}},
+        "spec.auth.superuserSecretRef.name: Required value",
+    ),
+    "superuser Secret with a bad name": (
+        {"auth": {"superuserSecretRef": {"name": "A/B"}}},
+        "spec.auth.superuserSecretRef.name: Invalid value",
+    ),
+    "user called pg_*": (
+        _user(name="pg_monitor"),
+        "spec.auth.users[0].name: Invalid value: postgres, public, none",
+    ),
+    "user called postgres": (
+        _user(name="postgres"),
+        "spec.auth.users[0].name: Invalid value: postgres, public",
+    ),
+    "the operator's user": (
+        _user(name="paradedb_rewind"),
+        "spec.auth.users[0].name: Invalid value: postgres, public",
+    ),
+    "quoted user": (_user(name='a"b'), "spec.auth.users[0].name: Invalid value: a user's name must start"),
+    "user without Secret": (
+        {"auth": {"users": [{"name": "app"}]}},
+        "spec.auth.users[0].secretRef: Required value",
+    ),
+    "same user twice": ({"auth": {"users": [USER, USER]}}, "spec.auth.users[1]: Duplicate value"),
+    "SQL in a privilege": (
+        _user(privileges=["ALL; DROP"]),
+        "spec.auth.users[0].privileges[0]: Invalid value",
+    ),
+    "rule with a wrong type": (
+        _hba("hosts all all all md5"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must start",
+    ),
+    "rule that is a comment": (
+        _hba("# host all all all md5"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must start",
+    ),
+    "rule with two lines": (
+        _hba("host all all all md5\nhost all all all trust"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must be one line",
+    ),
+    "rule that goes on": (
+        _hba("host all all all md5 \\"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must be one line",
+    ),
+    "rule with too few fields": (
+        _hba("host all all scram-sha-256"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule needs",
+    ),
+    "rule with an open quote": (
+        _hba('host all "all all md5'),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule needs",
+    ),
+    "rule with a file": (
+        _hba("host @files all all md5"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule cannot include",
+    ),
+    "rule without method": (
+        _hba("host all all 10.0.0.0/8 sha"),
+        "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must name",
+    ),
+    "rule too long": (_hba("host all all all md5 " + "x" * 1024), "spec.auth.pgHBA[0]: Too long"),
+    "too many rules": ({"auth": {"pgHBA": ["host all all all md5"] * 101}}, "spec.auth.pgHBA: Too many"),
+}
+
+CONTROLLED_SETTINGS = (
+    *(
+        "listen_addresses",
+        "port",
+        "data_directory",
+        "config_file",
+        "hba_file",
+        "ident_file",
+        "external_pid_file",
+    ),
+    *("unix_socket_directories", "cluster_name", "primary_conninfo", "primary_slot_name", "hot_standby"),
+    *("wal_log_hints", "synchronous_standby_names", "recovery_target", "recovery_target_time"),
+    *("logging_collector", "log_destination", "log_directory", "log_filename", "allow_system_table_mods"),
+    *("include", "include_dir", "include_if_exists", "restart_after_crash", "event_source"),
+)
+
+SETTINGS: dict[str, tuple[Spec, str]] = {
+    f"setting {name}={value}": (
+        {"postgresConfig": {name: value}},
+        f"spec.postgresConfig: Invalid value: {message}",
+    )
+    for name, value, message in [
+        *[
+            (name, "x", f"postgresConfig.{name} is controlled by the operator; remove it")
+            for name in CONTROLLED_SETTINGS
+        ],
+        ("archive_command", "cp", "postgresConfig.archive_command belongs to spec.backup; remove it"),
+        ("restore_command", "cp", "postgresConfig.restore_command belongs to spec.backup; remove it"),
+        ("ssl", "on", "postgresConfig must not have ssl"),
+        ("ssl_ca_file", "x", "postgresConfig must not have ssl"),
+        ("fsync", "off", "postgresConfig.fsync must not be off"),
+        ("fsync", "No", "postgresConfig.fsync must not be off"),
+        ("full_page_writes", "false", "postgresConfig.full_page_writes must not be off"),
+        ("wal_level", "minimal", "postgresConfig.wal_level must be replica or logical"),
+        ("password_encryption", "md5", "postgresConfig.password_encryption must be scram-sha-256"),
+        ("Work_Mem", "1MB", "postgresConfig keys must be names"),
+        ("work mem", "1MB", "postgresConfig keys must be names"),
+        ("a.b.c", "1", "postgresConfig keys must be names"),
+        ("a" * 128, "1", "postgresConfig keys must be names"),
+    ]
+} | {
+    "setting with two lines": (
+        {"postgresConfig": {"work_mem": "1MB\nfsync = off"}},
+        "spec.postgresConfig[work_mem]: Invalid value: the value of a setting in postgresConfig must be",
+    ),
+    "setting with NUL": (
+        {"postgresConfig": {"work_mem": "1MB\0"}},
+        "spec.postgresConfig[work_mem]: Invalid value",
+    ),
+    "setting that is long": (
+        {"postgresConfig": {"work_mem": "1" * 1025}},
+        "spec.postgresConfig.work_mem: Too long",
+    ),
+    "setting as number": (
+        {"postgresConfig": {"max_connections": 100}},
+        "spec.postgresConfig.max_connections: Invalid",
+    ),
+    "too many settings": (
+        {"postgresConfig": {f"a.b{i}": "1" for i in range(201)}},
+        "spec.postgresConfig: Too many",
+    ),
+}
+
+EXTENSIONS: dict[str, tuple[Spec, str]] = {
+    "SQL in an extension": (
+        {"extensions": {"additional": ["x; --"]}},
+        "spec.extensions.additional[0]: Invalid value: an",
+    ),
+    "upper-case extension": (
+        {"extensions": {"additional": ["PostGIS"]}},
+        "spec.extensions.additional[0]: Invalid value",
+    ),
+    "extension twice": (
+        {"extensions": {"additional": ["pg_trgm", "pg_trgm"]}},
+        "spec.extensions.additional[1]: Duplicate value",
+    ),
+}
+
+LATER: dict[str, tuple[Spec, str]] = {
+    "both certificates": (
+        {"tls": {"secretRef": {"name": "a"}, "certManager": {"enabled": True, "issuerRef": {"name": "b"}}}},
+        "spec.tls.secretRef: Invalid value: tls.secretRef and tls.certManager exclude each other",
+    ),
+    "no issuer": (
+        {"tls": {"certManager": {"enabled": True}}},
+        "spec.tls.certManager.issuerRef: Required value",
+    ),
+    "unknown issuer kind": (
+        {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "a", "kind": "Vault"}}}},
+        "spec.tls.certManager.issuerRef.kind: Unsupported value",
+    ),
+    "foreign TLS Secret": (
+        {"tls": {"secretRef": {"name": "a", "namespace": "b"}}},
+        "spec.tls.secretRef.namespace: Forbidden",
+    ),
+    "unknown pool mode": (
+        {"connectionPooling": {"poolMode": "query"}},
+        "spec.connectionPooling.poolMode: Unsupported",
+    ),
+    "no clients": (
+        {"connectionPooling": {"maxClientConnections": 0}},
+        "spec.connectionPooling.maxClientConnections: Invalid value: 0",
+    ),
+    "pool smaller than its minimum": (
+        {"connectionPooling": {"minPoolSize": 21}},
+        "spec.connectionPooling.minPoolSize: Invalid value: connectionPooling.minPoolSize must not be above",
+    ),
+    "pooler image": (
+        {"connectionPooling": {"image": "a b"}},
+        "connectionPooling.image must be a container image",
+    ),
+    "two backup stores": (
+        _backup(s3=S3, pvc={}),
+        "spec.backup: Invalid value: backup.s3 and backup.pvc exclude",
+    ),
+    "no backup store": (_backup(enabled=True), "spec.backup: Invalid value: backup.enabled needs a place"),
+    "keep no backup": (
+        _backup(retentionPolicy={"keepLast": 0, "keepDaily": 0, "keepWeekly": 0}),
+        "spec.backup.retentionPolicy: Invalid value: backup.retentionPolicy would keep no backup",
+    ),
+    "keep less than none": (
+        _backup(retentionPolicy={"keepLast": -1}),
+        "spec.backup.retentionPolicy.keepLast: Invalid",
+    ),
+    "schedule of four fields": (_backup(schedule="0 2 * *"), "backup.schedule must be five cron fields"),
+    "schedule with minute 60": (_backup(schedule="60 2 * * *"), "backup.schedule has a field out of range"),
+    "schedule with hour 24": (_backup(schedule="0 24 * * *"), "backup.schedule has a field out of range"),
+    "schedule with day 0": (_backup(schedule="0 2 0 * *"), "backup.schedule has a field out of range"),
+    "schedule with month 13": (_backup(schedule="0 2 * 13 *"), "backup.schedule has a field out of range"),
+    "schedule with weekday 7": (_backup(schedule="0 2 * * 7"), "backup.schedule has a field out of range"),
+    "S3 without scheme": (_s3(endpoint="s3.example.com"), "backup.s3.endpoint must be a URL"),
+    "S3 bucket": (_s3(bucket="Back_ups"), "backup.s3.bucket must contain only"),
+    "S3 path": (_s3(path="/a"), "backup.s3.path must be names"),
+    "foreign S3 Secret": (
+        _s3(secretRef={"name": "a", "namespace": "b"}),
+        "spec.backup.s3.secretRef.namespace: Forbidden",
+    ),
+    "S3 without Secret": (
+        _backup(s3={"endpoint": "http://a", "bucket": "abc"}),
+        "spec.backup.s3.secretRef: Required value",
+    ),
+    "tiny backup volume": (_backup(pvc={"size": "1Mi"}), "backup.pvc.size must be at least 256Mi"),
+    "port 0": ({"monitoring": {"port": 0}}, "spec.monitoring.port: Invalid value: 0"),
+    "port 65536": ({"monitoring": {"port": 65536}}, "spec.monitoring.port: Invalid value: 65536"),
+    "PostgreSQL's port": (
+        {"monitoring": {"port": 5432}},
+        "spec.monitoring.port: Invalid value: monitoring.port 5432",
+    ),
+    "scrape interval": (
+        {"monitoring": {"serviceMonitor": {"interval": "often"}}},
+        "spec.monitoring.serviceMonitor.interval: Invalid value: monitoring.serviceMonitor.interval must be",
+    ),
+}
+
+PODS: dict[str, tuple[Spec, str]] = {
+    "root pod": (
+        {"podSecurityContext": {"runAsUser": 0}},
+        "spec.podSecurityContext.runAsUser: Invalid value: podSec",
+    ),
+    "perhaps root pod": (
+        {"podSecurityContext": {"runAsNonRoot": False}},
+        "spec.podSecurityContext.runAsNonRoot: Invalid",
+    ),
+    "root container": (
+        {"containerSecurityContext": {"runAsUser": 0}},
+        "spec.containerSecurityContext.runAsUser: Invalid value: containerSecurityContext.runAsUser must",
+    ),
+    "privileged container": (
+        {"containerSecurityContext": {"privileged": True}},
+        "spec.containerSecurityContext.privileged: Invalid value",
+    ),
+    "misspelt affinity": ({"affinity": {"nodeAffinityy": {}}}, 'unknown field "spec.affinity.nodeAffinityy"'),
+    "affinity without key": (
+        {
+            "affinity": {
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {"labelSelector": {"matchLabels": {"a": "b"}}}
+                    ]
+                }
+            }
+        },
+        "requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value",
+    ),
+    "unknown taint effect": (_toleration(effect="NoPods"), "spec.tolerations[0].effect: Unsupported value"),
+    "toleration with text": (
+        _toleration(tolerationSeconds="1"),
+        "spec.tolerations[0].tolerationSeconds: Invalid value",
+    ),
+    "selector with a number": ({"nodeSelector": {"a": 1}}, "spec.nodeSelector.a: Invalid value"),
+}
+
+CASES = NOT_BUILT_YET | GENERAL | STORAGE | RESOURCES | AUTH | SETTINGS | EXTENSIONS | LATER | PODS
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused_with_the_field_named(paradedbs: ParadeDBs, case: str) -> None:
+    spec, expected = CASES[case]
+    refusal = paradedbs.refusal(spec)
+    assert says(refusal, expected), refusal
+
+
+@pytest.mark.parametrize("case", NOT_BUILT_YET)
+def test_what_is_not_built_is_one_clear_refusal(paradedbs: ParadeDBs, case: str) -> None:
+    spec, message = NOT_BUILT_YET[case]
+    refusal = paradedbs.refusal(spec)
+    assert refusal.count(message.split(":")[0]) == 1
+    assert "this version of the operator" in refusal
+    assert "remove" in refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 46, "metadata.name must be at most 45 characters long"),
+        ("1st", "metadata.name becomes the name of a Service"),
+        ("a.b", "metadata.name becomes the name of a Service"),
+        ("a-", "metadata.name: Invalid value"),
+        ("A", "metadata.name: Invalid value"),
+    ],
+)
+def test_bad_names_are_refused(paradedbs: ParadeDBs, name: str, message: str) -> None:
+    assert message in paradedbs.refusal({}, name)
+
+
+def test_a_refusal_names_every_setting_that_is_wrong(paradedbs: ParadeDBs) -> None:
+    refusal = paradedbs.refusal({"postgresConfig": {"port": "1", "archive_mode": "on", "fsync": "off"}})
+    for setting in ("port", "archive_mode", "fsync"):
+        assert f"postgresConfig.{setting} " in refusal
+
+
+def test_a_resource_without_spec_is_refused(paradedbs: ParadeDBs) -> None:
+    assert "spec: Required value" in paradedbs.refusal(None)

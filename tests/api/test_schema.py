@@ -1,0 +1,130 @@
+"""The CRD and its reference as files: complete, bounded, documented. No cluster needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from apiserver import ROOT, Object
+
+# Kubernetes' own types, whose bounds are those of a pod.
+EMBEDDED = ("affinity", "tolerations", "podSecurityContext", "containerSecurityContext")
+
+
+def _nodes(node: Object, path: str) -> Iterator[tuple[str, Object]]:
+    """A schema and everything below it, by path."""
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from _nodes(child, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from _nodes(node[key], f"{path}[]")
+
+
+def _own_spec_nodes(schema: Object) -> Iterator[tuple[str, Object]]:
+    for path, node in _nodes(schema["properties"]["spec"], "spec"):
+        top = path.removeprefix("spec.").split(".")[0].removesuffix("[]")
+        if top not in EMBEDDED:
+            yield path, node
+
+
+def test_every_field_has_a_description(schema: Object) -> None:
+    parts = [("spec", schema["properties"]["spec"]), ("status", schema["properties"]["status"])]
+    bare = [path for name, part in parts for path, node in _nodes(part, name) if not node.get("description")]
+    assert bare == []
+
+
+def test_every_description_ends_as_a_sentence(schema: Object) -> None:
+    parts = [*_own_spec_nodes(schema), *_nodes(schema["properties"]["status"], "status")]
+    assert [path for path, node in parts if not node["description"].endswith((".", "scram-sha-256"))] == []
+
+
+def test_every_value_says_when_a_change_takes_effect(schema: Object) -> None:
+    effects = ("Change: live", "Change: restart", "Change: immutable")
+    silent = [
+        path
+        for path, node in _own_spec_nodes(schema)
+        if not path.endswith("[]")
+        and "properties" not in node
+        and not any(effect in node["description"] for effect in effects)
+    ]
+    assert silent == []
+
+
+def test_every_default_is_in_its_description(schema: Object) -> None:
+    def told(node: Object) -> bool:
+        default = node["default"]
+        if isinstance(default, list):
+            default = f"[{', '.join(default)}]"
+        text = str(default).lower() if isinstance(default, bool) else str(default)
+        return f"Default: {text}" in node["description"]
+
+    values = [(path, node) for path, node in _own_spec_nodes(schema) if "default" in node]
+    assert [path for path, node in values if not isinstance(node["default"], dict) and not told(node)] == []
+
+
+def test_every_list_map_and_text_has_an_upper_bound(schema: Object) -> None:
+    def bounded(node: Object) -> bool:
+        if node.get("type") == "string":
+            return "maxLength" in node or "enum" in node
+        if node.get("type") == "array":
+            return "maxItems" in node
+        if node.get("type") == "integer":
+            return "minimum" in node and "maximum" in node
+        return "maxProperties" in node or not isinstance(node.get("additionalProperties"), dict)
+
+    assert [path for path, node in _own_spec_nodes(schema) if not bounded(node)] == []
+
+
+def test_every_rule_has_a_message(schema: Object) -> None:
+    rules = [
+        (path, rule) for path, node in _nodes(schema, "") for rule in node.get("x-kubernetes-validations", [])
+    ]
+    assert [path for path, rule in rules if not rule.get("message")] == []
+    assert [path for path, rule in rules if "\n" in rule["message"]] == []
+
+
+def test_every_list_says_how_it_merges(schema: Object) -> None:
+    lists = [(path, node) for path, node in _nodes(schema, "") if node.get("type") == "array"]
+    assert [path for path, node in lists if "x-kubernetes-list-type" not in node] == []
+
+
+def test_defaults_of_parts_are_those_of_their_fields(schema: Object) -> None:
+    for _path, node in _own_spec_nodes(schema):
+        if isinstance(node.get("default"), dict):
+            fields: dict[str, Any] = node["properties"]
+            assert node["default"] == {
+                name: field["default"] for name, field in fields.items() if "default" in field
+            }
+
+
+def test_names_columns_and_subresources(crd: Object) -> None:
+    version = crd["spec"]["versions"][0]
+    assert crd["spec"]["names"]["shortNames"] == ["pdbc"]
+    assert [column["name"] for column in version["additionalPrinterColumns"]] == [
+        "Phase",
+        "Ready",
+        "Version",
+        "Endpoint",
+        "Age",
+    ]
+    assert version["subresources"] == {
+        "status": {},
+        "scale": {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.readyReplicas",
+            "labelSelectorPath": ".status.selector",
+        },
+    }
+
+
+def test_the_field_reference_is_up_to_date() -> None:
+    check = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "reference"), "check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert check.returncode == 0, check.stderr
