@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +26,15 @@ API = "/apis/database.paradedb.io/v1alpha1"
 Object = dict[str, Any]
 
 
+_KUBECTL = (
+    ["kubectl"] if shutil.which("kubectl") else [sys.executable, str(ROOT / "tools/localcluster"), "kubectl"]
+)
+
+
 def kubectl(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run kubectl and return what it said; the caller looks at the exit status."""
     return subprocess.run(
-        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=60
+        [*_KUBECTL, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -71,11 +78,18 @@ class Server:
         answer: Object = json.loads(self._answer(method, path, body, accept, query))
         return answer
 
-    def watch(self, path: str, resource_version: str, seconds: int) -> list[Object]:
-        """All events after a version within some seconds."""
-        query = {"watch": "1", "resourceVersion": resource_version, "timeoutSeconds": str(seconds)}
-        lines = self._answer("GET", path, None, "application/json", query).splitlines()
-        return [json.loads(line) for line in lines]
+    def first_event(self, path: str, resource_version: str, name: str) -> Object:
+        """The first event about an object after a version of the list."""
+        query = {"watch": "1", "resourceVersion": resource_version, "timeoutSeconds": "60"}
+        query["fieldSelector"] = f"metadata.name={name}"
+        answer = self._http.request(
+            "GET", f"{self._host}{path}?{urlencode(query)}", headers=self._headers, preload_content=False
+        )
+        try:
+            event: Object = json.loads(answer.readline())
+            return event
+        finally:
+            answer.close()
 
     def _answer(
         self, method: str, path: str, body: Object | None, accept: str, query: dict[str, str]

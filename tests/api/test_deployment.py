@@ -9,6 +9,9 @@ import pytest
 import yaml
 from apiserver import DEPLOY, Object, Refused, Server, kubectl, message
 
+# kubectl builds the overlays, and comes with the cluster where the machine has none.
+pytestmark = pytest.mark.cluster
+
 OPERATOR_NAMESPACE = "paradedb-operator-system"
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:paradedb-operator-controller-manager"
 OVERLAYS = sorted(file.parent for file in DEPLOY.rglob("kustomization.yaml"))
@@ -90,7 +93,6 @@ def operator(installed: Server) -> Server:
     return Server(user=OPERATOR)
 
 
-@pytest.mark.cluster
 def test_the_whole_deployment_is_accepted(installed: Server) -> None:
     applied = kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server"), "-k", str(DEPLOY / "local")
@@ -99,7 +101,6 @@ def test_the_whole_deployment_is_accepted(installed: Server) -> None:
     assert "Warning" not in applied.stderr
 
 
-@pytest.mark.cluster
 def test_the_operators_pod_fits_a_restricted_namespace(installed: Server) -> None:
     deployment = one(build("local"), "Deployment", "paradedb-operator-controller-manager")
     pod = deployment["spec"]["template"] | {"apiVersion": "v1", "kind": "Pod"}
@@ -120,7 +121,6 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
     return bool(answer["status"]["allowed"])
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("resource", "verbs"),
     [
@@ -158,7 +158,6 @@ def test_the_operator_may_do_exactly_its_work(
     assert sorted(allowed) == sorted(verbs.split())
 
 
-@pytest.mark.cluster
 def test_the_lease_is_only_its_own(installed: Server) -> None:
     leases = "leases.coordination.k8s.io"
     assert _allowed(installed, "create", leases, OPERATOR_NAMESPACE)
@@ -174,7 +173,6 @@ def _role(rules: list[Object]) -> Callable[[Server, str], Object]:
     return lambda server, namespace: server.request("POST", path.format(namespace), role, dryRun="All")
 
 
-@pytest.mark.cluster
 def test_the_operator_can_grant_what_patroni_needs_and_no_more(operator: Server, namespace: str) -> None:
     every = ["get", "list", "watch", "create", "patch", "update", "delete", "deletecollection"]
     patroni = [
@@ -187,7 +185,6 @@ def test_the_operator_can_grant_what_patroni_needs_and_no_more(operator: Server,
         _role(nodes)(operator, namespace)
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [

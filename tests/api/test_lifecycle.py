@@ -131,11 +131,7 @@ def test_a_new_resource_reads_pending(paradedbs: ParadeDBs) -> None:
     before = server.request("GET", paradedbs.path)["metadata"]["resourceVersion"]
     server.request("POST", paradedbs.path, paradedb("fresh", NOWHERE))
     try:
-        first = next(
-            event
-            for event in server.watch(paradedbs.path, before, seconds=2)
-            if event["object"]["metadata"]["name"] == "fresh"
-        )
+        first = server.first_event(paradedbs.path, before, "fresh")
         assert first["type"] == "ADDED"
         assert first["object"]["status"] == {"phase": "Pending"}
     finally:
