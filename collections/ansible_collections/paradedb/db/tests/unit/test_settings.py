@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import pytest
+from ansible_collections.paradedb.db.plugins.module_utils import settings
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+
+from .private_postgres import PrivatePostgres
+
+MEGABYTE = 2**20
+
+
+def limits(**values: str) -> dict[str, object]:
+    return {"resources": {"limits": values}}
+
+
+def refusal(name: str, value: str, resources: dict[str, object] | None = None) -> Refused:
+    with pytest.raises(Refused) as caught:
+        settings.check_settings({name: value}, resources or {})
+    assert caught.value.reason == "InvalidSetting"
+    assert caught.value.field == f"spec.postgresConfig.{name}"
+    return caught.value
+
+
+# Derivation: https://docs.paradedb.com/documentation/performance-tuning/overview
+
+
+@pytest.mark.parametrize(
+    ("memory", "shared_buffers", "cache", "maintenance", "work_mem"),
+    [
+        ("512Mi", "128MB", "384MB", "64MB", "15MB"),
+        ("1Gi", "256MB", "768MB", "64MB", "15MB"),
+        ("4Gi", "1024MB", "3072MB", "256MB", "15MB"),
+        ("8Gi", "2048MB", "6144MB", "512MB", "20MB"),
+        ("64Gi", "16384MB", "49152MB", "2048MB", "163MB"),
+        ("256Gi", "16384MB", "196608MB", "2048MB", "819MB"),
+        ("1000000000", "238MB", "715MB", "64MB", "15MB"),
+        ("2G", "476MB", "1430MB", "119MB", "15MB"),
+    ],
+)
+def test_memory_follows_the_tuning_rules(
+    memory: str, shared_buffers: str, cache: str, maintenance: str, work_mem: str
+) -> None:
+    made = settings.instance_settings(limits(memory=memory))
+    assert made["shared_buffers"] == shared_buffers
+    assert made["effective_cache_size"] == cache
+    assert made["maintenance_work_mem"] == maintenance
+    assert made["work_mem"] == work_mem
+
+
+@pytest.mark.parametrize(
+    ("cpu", "workers", "processes", "gather", "maintenance"),
+    [
+        ("1m", "5", "13", "1", "2"),
+        ("500m", "5", "13", "1", "2"),
+        ("999m", "5", "13", "1", "2"),
+        ("1", "5", "13", "1", "2"),
+        ("1500m", "5", "13", "1", "2"),
+        ("2", "10", "18", "1", "2"),
+        ("4", "20", "28", "2", "2"),
+        ("8", "40", "48", "4", "4"),
+        ("64", "320", "328", "32", "8"),
+    ],
+)
+def test_workers_follow_the_tuning_rules(
+    cpu: str, workers: str, processes: str, gather: str, maintenance: str
+) -> None:
+    made = settings.instance_settings(limits(cpu=cpu, memory="64Gi"))
+    assert made["max_parallel_workers"] == workers
+    assert made["max_worker_processes"] == processes
+    assert made["max_parallel_workers_per_gather"] == gather
+    assert made["max_parallel_maintenance_workers"] == maintenance
+
+
+@pytest.mark.parametrize("memory", ["512Mi", "1Gi", "2Gi", "4Gi", "16Gi", "64Gi"])
+@pytest.mark.parametrize("cpu", ["500m", "2", "8", "16", "64"])
+def test_every_index_worker_has_the_memory_that_pg_search_demands(memory: str, cpu: str) -> None:
+    """Below 15 MB a worker pg_search refuses to build an index."""
+    made = settings.instance_settings(limits(cpu=cpu, memory=memory))
+    total = settings.parse_memory(made["maintenance_work_mem"])
+    assert total is not None
+    assert total // int(made["max_parallel_maintenance_workers"]) >= 15 * MEGABYTE
+
+
+@pytest.mark.parametrize("spec", [{}, {"resources": None}, {"resources": {}}, limits(memory="511Mi")])
+def test_without_a_size_postgresql_keeps_its_own_defaults(spec: dict[str, object]) -> None:
+    assert set(settings.instance_settings(spec)) == {"password_encryption", "unix_socket_directories"}
+
+
+def test_request_counts_where_no_limit_is() -> None:
+    made = settings.instance_settings({"resources": {"requests": {"memory": "1Gi", "cpu": "2"}}})
+    assert made["shared_buffers"] == "256MB"
+    both = {"requests": {"memory": "1Gi"}, "limits": {"memory": "4Gi"}}
+    assert settings.instance_settings({"resources": both})["shared_buffers"] == "1024MB"
+
+
+def test_user_wins_whatever_the_case() -> None:
+    spec = {**limits(memory="1Gi", cpu="2"), "postgresConfig": {"Work_Mem": "1MB", "shared_buffers": "64MB"}}
+    made = settings.instance_settings(spec)
+    assert made["work_mem"] == "1MB"
+    assert made["shared_buffers"] == "64MB"
+    assert list(made) == sorted(made)
+    assert all(isinstance(value, str) for value in made.values())
+
+
+def test_more_connections_have_less_memory_each() -> None:
+    spec = {**limits(memory="64Gi"), "postgresConfig": {"max_connections": "1000"}}
+    assert settings.instance_settings(spec)["work_mem"] == "16MB"
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", sorted(settings.OWNED))
+@pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
+def test_owned_settings_are_refused_in_any_case(name: str, spell: object) -> None:
+    assert "cannot be set here" in str(refusal(spell(name), "on"))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["recovery_end_command", "recovery_min_apply_delay", "hot_standby", "archive_command", "ssl", "include"],
+)
+def test_owned_settings_include(name: str) -> None:
+    refusal(name, "on")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            " ",
+            "work mem",
+            "work_mem ",
+            " work_mem",
+            "work_mem\n",
+            "port\n",
+            "1a",
+            "a-b",
+            "a.b.c.",
+            ".a",
+            "a.",
+            "a b",
+        ),
+        *("work_mem='1' #", "a\nb", "\u00e4", "a=b", "#a", "include 'x'", "'a'", "a\x00"),
+    ],
+)
+def test_what_is_no_name_is_refused(name: str) -> None:
+    refusal(name, "1")
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nfsync = off", "a\r", "\n", "\0", "a\x00b", "x\nshared_preload_libraries = 'evil'"]
+)
+def test_a_value_is_one_line(value: str) -> None:
+    refusal("application_name", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("fsync", value) for value in ("off", "false", "no", "0", "OFF", " off ", "of", "f", "'off'", "n")),
+        *(("full_page_writes", value) for value in ("off", "FALSE")),
+        *(("password_encryption", value) for value in ("md5", "on", "MD5", "")),
+        *(("wal_level", value) for value in ("minimal", "MINIMAL", "none")),
+        ("FSYNC", "off"),
+    ],
+)
+def test_values_that_lose_data_or_open_a_door_are_refused(name: str, value: str) -> None:
+    refusal(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("fsync", value) for value in ("on", "ON", "true", "yes", "1")),
+        *(("wal_level", value) for value in ("replica", "logical", "LOGICAL")),
+        ("password_encryption", "scram-sha-256"),
+        ("work_mem", "1MB"),
+        ("paradedb.enable_custom_scan", "off"),
+        ("application_name", "it's \\ # 'quoted' \U0001f418"),
+        ("max_connections", "25"),
+        ("max_prepared_transactions", "0"),
+        ("search_path", '"$user", public'),
+        ("log_line_prefix", "%m [%p] "),
+    ],
+)
+def test_other_values_pass(name: str, value: str) -> None:
+    settings.check_settings({name: value}, {"limits": {"memory": "1Gi"}})
+
+
+@pytest.mark.parametrize(("name", "least"), sorted(settings.PATRONI_MINIMUM.items()))
+def test_what_patroni_would_silently_replace_is_refused(name: str, least: int) -> None:
+    settings.check_settings({name: str(least)}, {})
+    refusal(name, str(least - 1))
+    refusal(name.upper(), str(least - 1))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["abc", "", " 5", "5 ", "+5", "0x5", "5.0", "1e1", "0100", "1_000", "\u0661\u0660\u0660", "100 ", "010"],
+)
+def test_whole_numbers_are_written_in_one_way(value: str) -> None:
+    """PostgreSQL, Patroni and we must read the same number, or the database restarts for ever."""
+    for name in settings.PATRONI_MINIMUM:
+        refusal(name, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("512MB", True),
+        ("1023MB", True),
+        ("1GB", False),
+        ("1024MB", False),
+        ("1048576kB", False),
+        ("1073741824B", False),
+        ("131072", False),  # pages of 8 kB
+        ("131071", True),
+        ("2TB", False),
+        (" 2GB ", False),
+        ("2 GB", False),
+        ("1.5GB", False),
+        ("0.5GB", True),
+    ],
+)
+def test_shared_buffers_must_fit_into_the_limit(value: str, fits: bool) -> None:
+    resources = {"limits": {"memory": "1Gi"}}
+    if fits:
+        settings.check_settings({"shared_buffers": value}, resources)
+    else:
+        assert "limits.memory" in str(refusal("shared_buffers", value, resources))
+    settings.check_settings({"shared_buffers": value}, {})
+
+
+def test_a_memory_request_is_no_limit() -> None:
+    settings.check_settings({"shared_buffers": "256MB"}, {"requests": {"memory": "128Mi"}})
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 8192),
+        ("1kB", 1024),
+        ("1B", 1),
+        ("128MB", 2**27),
+        ("1GB", 2**30),
+        ("1TB", 2**40),
+        (" 1 MB ", 2**20),
+        ("1KB", None),
+        ("1mb", None),
+        ("-1", None),
+        ("", None),
+        ("MB", None),
+        ("1PB", None),
+    ],
+)
+def test_parse_memory(text: str, size: int | None) -> None:
+    assert settings.parse_memory(text) == size
+
+
+# Libraries
+
+
+@pytest.mark.parametrize(
+    ("extensions", "libraries"),
+    [
+        ({}, ["pg_search", "pg_stat_statements"]),
+        ({"pgSearch": False}, ["pg_stat_statements"]),
+        ({"pgVector": True}, ["pg_search", "pg_stat_statements"]),
+        ({"pgAnalytics": True}, ["pg_search", "pg_analytics", "pg_stat_statements"]),
+        ({"additional": ["pg_cron", "hstore"]}, ["pg_search", "pg_stat_statements", "pg_cron"]),
+        ({"additional": None}, ["pg_search", "pg_stat_statements"]),
+    ],
+)
+def test_preload_libraries(extensions: dict[str, object], libraries: list[str]) -> None:
+    assert settings.preload_libraries(extensions) == libraries
+
+
+@pytest.mark.parametrize(
+    ("value", "libraries"),
+    [
+        ("", []),
+        ("auto_explain", ["auto_explain"]),
+        (' auto_explain , "pg_cron" ,', ["auto_explain", "pg_cron"]),
+    ],
+)
+def test_user_libraries_are_kept_apart_from_the_file(value: str, libraries: list[str]) -> None:
+    config = {"shared_preload_libraries": value}
+    assert settings.user_libraries(config) == libraries
+    assert "shared_preload_libraries" not in settings.instance_settings({"postgresConfig": config})
+
+
+# The file, as PostgreSQL reads it
+
+VALUES = [
+    "plain",
+    "",
+    "it's",
+    "''",
+    "back\\slash",
+    "\\n\\t\\101",
+    "\\",
+    "\\'",
+    "tab\there",
+    "# no comment",
+    "a = b",
+    "'; work_mem = '1GB",
+    "$user",
+    "100%",
+    "\u00fc\U0001f418",
+    "  blanks  ",
+    "{{ 7*7 }}",
+    "include 'x'",
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_postgresql_reads_back_the_very_value(postgres: PrivatePostgres, value: str) -> None:
+    """A setting without rules of its own comes back from ``postgres -C`` as it was written."""
+    lines = settings.conf_lines({"paradedb_test.value": value, "work_mem": "5MB"})
+    file = postgres.directory / "round-trip.conf"
+    file.write_text("\n".join(lines) + "\n")
+    file.chmod(0o644)
+    for name, expected in (("paradedb_test.value", value), ("work_mem", "5120")):
+        done = postgres.execute(["postgres", "-C", name, "-D", "/tmp", "-c", f"config_file={file}"])
+        assert done[:2] == (0, expected + "\n"), done
+
+
+def test_postgresql_takes_all_derived_settings(postgres: PrivatePostgres) -> None:
+    file = postgres.directory / "derived.conf"
+    for memory, cpu in (("512Mi", "500m"), ("64Gi", "64"), ("2Ti", "256")):
+        file.write_text(
+            "\n".join(settings.conf_lines(settings.instance_settings(limits(memory=memory, cpu=cpu))))
+        )
+        file.chmod(0o644)
+        done = postgres.execute(["postgres", "-C", "work_mem", "-D", "/tmp", "-c", f"config_file={file}"])
+        assert done[0] == 0, done
