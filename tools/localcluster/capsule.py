@@ -27,13 +27,14 @@ CLONE_NEWPID = 0x20000000
 # Directories the components insist on; inside they are the cluster's own.
 PRIVATE_DIRS = {
     "/run/containerd": "run-containerd",
+    "/run/netns": "netns",
     "/var/lib/cni": "cni",
     "/var/lib/kubelet": "kubelet",
     "/var/log/containers": "container-logs",
     "/var/log/pods": "pod-logs",
 }
 # Of these nothing is worth keeping, and something would mislead, once the processes are gone.
-TRANSIENT = ("run-containerd", "cni", "volumes/mounted")
+TRANSIENT = ("run-containerd", "netns", "cni", "volumes/mounted")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -27,11 +27,15 @@ def render(instance: Instance, cni_plugins: str) -> dict[str, str]:
 
 
 def write(instance: Instance, cni_plugins: str) -> None:
-    """Write all configuration files."""
+    """Write the configuration files that differ from what they should be.
+
+    The others stay untouched: kube-proxy ends when its file is written.
+    """
     for name, text in render(instance, cni_plugins).items():
         path = instance.config / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 def containerd(instance: Instance, cni_plugins: str) -> str:

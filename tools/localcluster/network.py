@@ -10,7 +10,7 @@ from pathlib import Path
 from .capsule import enter
 from .instance import Instance
 from .processes import Process
-from .shell import ClusterError, run
+from .shell import ClusterError, CommandError, run
 
 # Traffic between two pods crosses the bridge only; without this, answers would come from an unknown address.
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -35,8 +35,13 @@ def connect(instance: Instance, inside: Process) -> None:
 
 def disconnect(instance: Instance) -> None:
     """Remove the host's end of the link, if it is still there."""
-    if Path(f"/sys/class/net/{instance.link}").exists():
-        run(["ip", "link", "delete", instance.link])
+    while Path(f"/sys/class/net/{instance.link}").exists():
+        try:
+            run(["ip", "link", "delete", instance.link])
+        except CommandError as error:
+            # The kernel removes it with the enclosure's network, which may have happened in between.
+            if "Cannot find device" not in str(error):
+                raise
 
 
 def check_kernel() -> None:

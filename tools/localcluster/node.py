@@ -86,14 +86,14 @@ def _start_components(instance: Instance, binaries: build.Binaries, progress: Pr
     pki.create(instance)
     configs.write(instance, host.cni_plugins() or "")
     inside = capsule.holder(instance) or _new_enclosure(instance, binaries, progress)
-    started = [c.name for c in COMPONENTS[:3] if _ensure(instance, inside, binaries, c)]
+    started = [c.name for c in COMPONENTS[:3] if _ensure(instance, inside, binaries, c, progress)]
     _wait(instance, "containerd", lambda: _containerd_ready(instance))
     images.load_pause(instance, binaries.pause)
     _wait(instance, "apiserver", lambda: _api_ready(instance))
     progress.say("API server ready")
     for path, body in standard(instance):
         client(instance).apply(path, body)
-    started += [c.name for c in COMPONENTS[3:] if _ensure(instance, inside, binaries, c)]
+    started += [c.name for c in COMPONENTS[3:] if _ensure(instance, inside, binaries, c, progress)]
     progress.say(f"started {', '.join(started)}" if started else "all components were running")
     _wait(instance, "kubelet", lambda: _node_facts(instance).get("ready") == "True")
     progress.say("node ready")
@@ -112,13 +112,17 @@ def _new_enclosure(instance: Instance, binaries: build.Binaries, progress: Progr
     return inside
 
 
-def _ensure(instance: Instance, inside: Process, binaries: build.Binaries, component: Component) -> bool:
+def _ensure(
+    instance: Instance, inside: Process, binaries: build.Binaries, component: Component, progress: Progress
+) -> bool:
     """Start a component unless it runs. Returns whether it was started."""
-    record = instance.processes / component.name
+    record, log = instance.processes / component.name, _log(instance, component.name)
     if processes.recorded(record):
         return False
+    if record.exists():
+        progress.say(f"{component.name} had ended; the end of its log:\n{_tail(log, lines=3)}")
     argv = component.command(instance, str(binaries.kubenode))
-    processes.record(record, capsule.spawn(instance, inside, argv, _log(instance, component.name)))
+    processes.record(record, capsule.spawn(instance, inside, argv, log))
     return True
 
 
@@ -204,7 +208,8 @@ def restart(name: str, component_name: str, progress: Progress) -> None:
         process = processes.recorded(instance.processes / component.name)
         if process:
             process.kill()
-        _ensure(instance, inside, binaries, component)
+            (instance.processes / component.name).unlink()
+        _ensure(instance, inside, binaries, component, progress)
         progress.say(f"{component.name} killed and started again")
         if component.name in ("apiserver", "etcd"):
             _wait(instance, component.name, lambda: _api_ready(instance))
@@ -240,6 +245,8 @@ def stop(name: str, progress: Progress) -> bool:
 
 
 def _remove(instance: Instance, progress: Progress) -> None:
+    if inside := capsule.holder(instance):
+        inside.kill()  # ends only after all processes of its namespace have
     cgroups.kill_all(instance.cgroup)
     progress.say("processes ended")
     _release_loop_devices(instance)

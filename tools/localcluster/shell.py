@@ -73,8 +73,3 @@ class Progress:
         begun = time.monotonic()
         yield
         self.say(f"{text}: done in {time.monotonic() - begun:.1f} s")
-
-
-def warn(text: str) -> None:
-    """Tell the user about something that does not stop the command."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
