@@ -44,7 +44,8 @@ RUN /opt/freeze/bin/pyinstaller --log-level WARN --distpath /opt/frozen --workpa
     && /opt/frozen/patroni/patroni --version && /opt/frozen/patroni/patronictl version
 
 # Everything from PyPI, precompiled, and kubernetes.core. Unchecked hashes: the image is read-only, so no file is newer than
-# its compiled form, and start-up saves looking.
+# its compiled form, and start-up saves looking. kubernetes.aio, a second copy of the client that nothing here imports, is as
+# large as all the rest and goes.
 FROM build AS packages
 COPY images/operator/requirements.txt /build/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
@@ -53,7 +54,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
     && /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --no-compile \
        --require-hashes --only-binary :all: --requirement /build/requirements.txt \
     && cd /opt/venv/lib/python3.13/site-packages \
-    && rm -rf ansible_test ansible_test-* && rm -f /opt/venv/bin/ansible-test \
+    && rm -rf ansible_test ansible_test-* kubernetes/aio && rm -f /opt/venv/bin/ansible-test \
     && find . -type d -name tests -prune -exec rm -rf {} + \
     && find . -name '*.so' -exec strip --strip-unneeded {} + \
     && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .

@@ -1,7 +1,9 @@
-"""Runs first in the frozen Patroni: gives PostgreSQL and every command it calls the environment Patroni was called with.
+"""Runs first in the frozen Patroni: gives the programs Patroni starts the environment it was called with.
 
-The loader of the frozen program points LD_LIBRARY_PATH at the libraries packed with it. This process has read it by now; left
-in place, the PostgreSQL that Patroni starts would load our libssl and libz instead of those of its own image.
+The loader of the frozen program points LD_LIBRARY_PATH at the libraries packed with it. This process has read
+it by now; left in place, the PostgreSQL that Patroni starts would load our libssl and libz instead of those
+of its own image. The loader's own variables go too: with them a further process of this program (Patroni
+starts one to launch PostgreSQL) would rely on the path just taken away, without them it sets itself up anew.
 """
 
 import os
@@ -11,3 +13,5 @@ if _original is None:
     os.environ.pop("LD_LIBRARY_PATH", None)
 else:
     os.environ["LD_LIBRARY_PATH"] = _original
+for _name in [name for name in os.environ if name.startswith("_PYI_")]:
+    del os.environ[_name]

@@ -66,8 +66,12 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("path", help="where the tar of a built image is")
     command.add_argument("name", choices=IMAGES)
     command.set_defaults(run=path)
-    command = commands.add_parser("kubernetes-core", help="put the collection kubernetes.core into a folder, without Galaxy")
-    command.add_argument("destination", type=Path, metavar="DEST", help="a folder of collections (ANSIBLE_COLLECTIONS_PATH)")
+    command = commands.add_parser(
+        "kubernetes-core", help="put the collection kubernetes.core into a folder, without Galaxy"
+    )
+    command.add_argument(
+        "destination", type=Path, metavar="DEST", help="a folder of collections (ANSIBLE_COLLECTIONS_PATH)"
+    )
     command.set_defaults(run=provide_kubernetes_core)
     return whole
 

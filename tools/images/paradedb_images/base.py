@@ -35,7 +35,8 @@ def neutral_sources() -> str:
 def mmdebstrap_command(target: Path, neutral: Path, mirrors: tuple[str, str]) -> list[str]:
     """Command that writes the base's file system to the tar `target`.
 
-    `mirrors` are the archives this machine uses, `neutral` is the file of sources that the image gets instead.
+    `mirrors` are the archives this machine uses, `neutral` is the file of sources that the image gets
+    instead.
     """
     archive, security = mirrors
     command = ["mmdebstrap", f"--variant={VARIANT}", '--aptopt=Acquire::Languages "none"']
@@ -53,7 +54,7 @@ def mmdebstrap_command(target: Path, neutral: Path, mirrors: tuple[str, str]) ->
 
 
 def make_base(directory: Path, log: Path, progress: Progress) -> Path:
-    """Path of the base's root file system as a tar in `directory`, made when the cache has none of this digest."""
+    """Path of the base's root file system as a tar in `directory`, made unless it is there."""
     tar = directory / f"debian-{base_digest()[:16]}.tar"
     if tar.is_file():
         return tar

@@ -1,7 +1,7 @@
 """Which files a build sees, their digest, and a copy of them whose times never change.
 
-A builder's layer cache looks at modification times, and a fresh checkout has new ones. So every build reads a staged copy with
-one fixed time: equal contents give equal layers, whoever checked them out and when.
+A builder's layer cache looks at modification times, and a fresh checkout has new ones. So every build reads a
+staged copy with one fixed time: equal contents give equal layers, whoever checked them out and when.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ STAGED_TIME = 1_700_000_000  # seconds since 1970; any constant serves
 
 @dataclass(frozen=True)
 class IgnoreRule:
-    """One line of a .dockerignore: `expression` matches a path or one of its parents, `ignored` is what it then says."""
+    """One line of a .dockerignore: `ignored` is what it says of paths that match or lie below a match."""
 
     expression: re.Pattern[str]
     ignored: bool
@@ -60,20 +60,20 @@ def context_files(directory: Path) -> list[str]:
 
 
 def digest(directory: Path, *facts: str) -> str:
-    """SHA-256 (hex) over `facts` and the names, executable bits and contents of the files a build in `directory` gets."""
+    """SHA-256 (hex) over `facts` and names, executable bits and contents of the files a build there gets."""
     total = hashlib.sha256()
     for fact in facts:
         total.update(f"{len(fact)}:{fact}".encode())
     for name in context_files(directory):
         path = directory / name
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         kind = "link" if path.is_symlink() else "program" if os.access(path, os.X_OK) else "file"
         total.update(f"{kind} {len(name)}:{name} {len(content)}:".encode() + content)
     return total.hexdigest()
 
 
 def stage(directory: Path, target: Path) -> None:
-    """Copy the files a build in `directory` gets into `target`, readable by everybody and with one fixed time."""
+    """Copy the files a build in `directory` gets into `target`, readable by all and with one fixed time."""
     shutil.rmtree(target, ignore_errors=True)
     for name in context_files(directory):
         source, copy = directory / name, target / name

@@ -8,9 +8,10 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Image:
-    """One image: `name` in this tool, `reference` in a cluster, its build context and Containerfile inside that.
+    """One image: `name` in this tool, `reference` in a cluster, its build context and Containerfile.
 
-    `kept_stages` are stages that take minutes; they get a name of their own, so that their layers outlive the pruning.
+    `kept_stages` are stages that take minutes; they get a name of their own, so that their layers outlive the
+    pruning.
     """
 
     name: str
@@ -45,7 +46,8 @@ IMAGES = {
         _test_database("test-database-17b", "17b", "b"),
     )
 }
-# What the words of the command line stand for: the two test images are one family and share all layers but the last.
+# What the words of the command line stand for: the two test images are one family and share all layers but
+# the last.
 GROUPS = {
     "operator": ("operator",),
     "test-database": ("test-database", "test-database-17b"),

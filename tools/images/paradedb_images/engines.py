@@ -12,7 +12,7 @@ from .process import Progress, need_programs, output_of, run_logged, succeeds
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a build reads and writes: `directory` keeps what lasts, `context` is the staged copy, `log` gets all output."""
+    """What a build reads and writes: `directory` lasts, `context` is the staged copy, `log` gets output."""
 
     directory: Path
     context: Path
@@ -37,7 +37,7 @@ class Engine(ABC):
     def save(self, image: Image, tar: Path, place: Workplace) -> None:
         """Write the built image to `tar`, which does not exist; raises BuildError."""
 
-    def prune(self, place: Workplace) -> None:  # noqa: B027 - engines that people own look after their own storage
+    def prune(self, place: Workplace) -> None:  # noqa: B027 - people's own engines tidy themselves
         """Forget layers that no image uses any more."""
 
 
@@ -76,7 +76,7 @@ class ContainerEngine(Engine):
         return [self.name, "save", *form, f"--output={tar}", image.reference]
 
     def build(self, image: Image, place: Workplace) -> None:
-        """Build with the engine's own cache; BuildKit is asked for by name, since older Dockers know no secret mounts."""
+        """Build with the engine's cache; Docker by BuildKit, whose predecessor has no secret mounts."""
         secrets = host.write_secrets(place.directory / "build-settings")
         command = self.build_command(image, place.context, secrets)
         run_logged(command, place.log, place.progress, {"DOCKER_BUILDKIT": "1"})
@@ -107,12 +107,16 @@ class Buildah(Engine):
         return ["buildah", *roots, f"--storage-driver={self.driver}", *words]
 
     def prepare(self, place: Workplace) -> None:
-        """Install what is missing, choose the storage driver, and make sure the base image is there."""
+        """Install what is missing, choose the storage driver, and make sure the base image is there.
+
+        Working containers of a build that failed are removed: nobody else uses this storage.
+        """
         need_programs(self.packages, place.progress)
         self.storage.mkdir(parents=True, exist_ok=True)
         self.driver = "overlay"
         if not succeeds(self.command("images")):
             self.driver = "vfs"  # copies every layer: slower and larger, but works on any file system
+        output_of(self.command("rm", "--all"))
         marker = self.storage / "base-digest"
         if marker.is_file() and marker.read_text() == base_digest() and self._has(BASE_REFERENCE):
             return

@@ -1,7 +1,8 @@
 """How this machine reaches Debian's packages and PyPI, for builds only.
 
-Mirrors, certificate authorities and pip settings of the machine are handed to a build as secret mounts (files that exist
-while one step runs), so nothing of them ends in a layer. Where the machine has nothing special, nothing is handed over.
+Mirrors, certificate authorities and pip settings of the machine are handed to a build as secret mounts (files
+that exist while one step runs), so nothing of them ends in a layer. Where the machine has nothing special,
+nothing is handed over.
 """
 
 import configparser
@@ -19,7 +20,15 @@ CA_IN_BUILD = "/run/build/ca.crt"
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 # What tells pip where to find packages; everything else of a machine's pip settings is about that machine.
-PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+PIP_OPTIONS = (
+    "index-url",
+    "extra-index-url",
+    "trusted-host",
+    "proxy",
+    "timeout",
+    "default-timeout",
+    "retries",
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def read_apt_sources(directory: Path) -> list[AptSource]:
 
 
 def _archive_of(sources: list[AptSource], suite: str, ending: str, default: str) -> str:
-    """Address in `sources` that serves `suite`; one whose path ends like Debian's own wins over third parties'."""
+    """Address in `sources` that serves `suite`; a path that ends like Debian's own wins over others."""
     serving = [source.uri.rstrip("/") for source in sources if suite in source.suites]
     serving = [uri for uri in serving if re.match(r"https?://", uri)]
     own = [uri for uri in serving if uri.endswith(ending)]
@@ -77,7 +86,8 @@ def _archive_of(sources: list[AptSource], suite: str, ending: str, default: str)
 def debian_mirrors(apt_directory: Path, codename: str) -> tuple[str, str]:
     """Addresses of the Debian archive and of its security archive that a Debian machine uses.
 
-    `codename` is the machine's own release, empty when it does not run Debian: then Debian's defaults are returned.
+    `codename` is the machine's own release, empty when it does not run Debian: then Debian's defaults are
+    returned.
     """
     if not codename:
         return DEFAULT_MIRROR, DEFAULT_SECURITY_MIRROR
@@ -91,13 +101,17 @@ def debian_mirrors(apt_directory: Path, codename: str) -> tuple[str, str]:
 def debian_codename(os_release: str) -> str:
     """Release name in the text of /etc/os-release, empty when the machine runs something else than Debian."""
     fields = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    return fields.get("VERSION_CODENAME", "").strip('"') if fields.get("ID", "").strip('"') == "debian" else ""
+    return (
+        fields.get("VERSION_CODENAME", "").strip('"') if fields.get("ID", "").strip('"') == "debian" else ""
+    )
 
 
 def this_machines_mirrors() -> tuple[str, str]:
     """The two addresses of `debian_mirrors` for the machine this runs on."""
     os_release = Path("/etc/os-release")
-    return debian_mirrors(Path("/etc/apt"), debian_codename(os_release.read_text() if os_release.is_file() else ""))
+    return debian_mirrors(
+        Path("/etc/apt"), debian_codename(os_release.read_text() if os_release.is_file() else "")
+    )
 
 
 def sources_file(mirror: str, security_mirror: str) -> str:
@@ -114,9 +128,10 @@ def ca_bundle(environment: dict[str, str]) -> Path | None:
 
 
 def pip_conf(environment: dict[str, str], files: list[Path], has_ca: bool) -> str:
-    """Contents of a pip.conf for a build: where this machine finds packages, from its pip.conf files and PIP_* variables.
+    """Contents of a pip.conf for a build: where this machine's pip.conf files and PIP_* variables point.
 
-    Variables win over files, later files over earlier ones, as in pip. With `has_ca` the mounted authorities are named.
+    Variables win over files, later files over earlier ones, as in pip. With `has_ca` the mounted authorities
+    are named.
     """
     read = configparser.ConfigParser(interpolation=None)
     read.read(files)
@@ -132,7 +147,7 @@ def pip_conf(environment: dict[str, str], files: list[Path], has_ca: bool) -> st
 
 
 def write_secrets(directory: Path) -> dict[str, Path]:
-    """Write the files that builds mount into `directory` (for its owner only) and return them by secret id."""
+    """Write the files that builds mount into `directory`, for its owner only; return them by secret id."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     bundle = ca_bundle(dict(os.environ))

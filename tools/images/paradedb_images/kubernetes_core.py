@@ -1,8 +1,9 @@
 """Put the collection kubernetes.core where Ansible finds it, from PyPI instead of Galaxy.
 
-The PyPI wheel of the package `ansible` holds kubernetes.core complete and checked. Its version and hash are pinned here, so
-that what lands in the operator image, in the tests and on a developer's machine is the same. The file runs on its own
-(`python3 kubernetes_core.py DEST`), since the Dockerfile uses it inside a build stage.
+The PyPI wheel of the package `ansible` holds kubernetes.core complete and checked. Its version and hash are
+pinned here, so that what lands in the operator image, in the tests and on a developer's machine is the same.
+The file runs on its own (`python3 kubernetes_core.py DEST`), since the Dockerfile uses it inside a build
+stage.
 """
 
 import json
@@ -28,7 +29,15 @@ def download_wheel(directory: Path) -> Path:
     """
     requirements = directory / "requirements.txt"
     requirements.write_text(f"ansible=={ANSIBLE_VERSION} --hash=sha256:{ANSIBLE_WHEEL_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+    ]
     command += ["--no-deps", "--only-binary", ":all:", "--python-version", PYTHON_VERSION]
     command += ["--dest", str(directory), "--require-hashes", "--requirement", str(requirements)]
     subprocess.run(command, check=True)
@@ -36,7 +45,7 @@ def download_wheel(directory: Path) -> Path:
 
 
 def extract(wheel: Path, collections_path: Path) -> Path:
-    """Unpack only kubernetes.core from `wheel` below `collections_path`, replacing what is there; return its folder."""
+    """Unpack only kubernetes.core from `wheel`, below `collections_path`; return its folder."""
     target = collections_path / COLLECTION
     shutil.rmtree(target, ignore_errors=True)
     with zipfile.ZipFile(wheel) as archive:

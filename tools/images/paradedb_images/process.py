@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-# What a builder prints when a step begins: buildah and podman `STEP 3/9: RUN ...`, BuildKit `#7 [runtime 3/9] RUN ...`.
+# What a builder prints when a step begins: buildah and podman `STEP 3/9: RUN ...`, BuildKit `#7 [runtime 3/9]
+# RUN ...`.
 STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+: .*|^#\d+ \[[^]]+\] .*")
 SHOWN_CHARACTERS = 110
 SHOWN_LINES_OF_A_FAILURE = 40
@@ -34,7 +35,9 @@ class Progress:
         print(f"[{self.seconds():6.1f} s] {text[:SHOWN_CHARACTERS]}", file=sys.stderr, flush=True)
 
 
-def run_logged(command: list[str], log: Path, progress: Progress, environment: dict[str, str] | None = None) -> None:
+def run_logged(
+    command: list[str], log: Path, progress: Progress, environment: dict[str, str] | None = None
+) -> None:
     """Run `command`, append its output to `log`, and show the lines that begin a step.
 
     `environment` is added to this process's own. Raises BuildError with the last lines when it fails.
@@ -57,7 +60,9 @@ def run_logged(command: list[str], log: Path, progress: Progress, environment: d
             if STEP.match(line):
                 progress.say(line.strip())
     if process.wait():
-        raise BuildError(f"{command[0]} failed ({process.returncode}), whole output in {log}:\n" + "".join(last))
+        raise BuildError(
+            f"{command[0]} failed ({process.returncode}), whole output in {log}:\n" + "".join(last)
+        )
 
 
 def output_of(command: list[str]) -> str:
@@ -85,8 +90,8 @@ def need_programs(packages: dict[str, str], progress: Progress) -> None:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise BuildError(
-            f"no container engine answers, and building without one needs {', '.join(missing)}: start Docker or Podman, "
-            "or run this as root on Debian"
+            f"no container engine answers, and building without one needs {', '.join(missing)}: "
+            "start Docker or Podman, or run this as root on Debian"
         )
     progress.say(f"installing {', '.join(missing)}")
     output_of(["apt-get", "-qq", "update"])

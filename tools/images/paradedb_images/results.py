@@ -23,7 +23,7 @@ def cache_directory() -> Path:
 
 @dataclass(frozen=True)
 class Record:
-    """What a tar was built from: `inputs` is a digest over everything that goes in, `seconds` what the build took."""
+    """What a tar was built from: `inputs` is a digest of all that went in, `seconds` what the build took."""
 
     inputs: str
     reference: str
@@ -62,7 +62,7 @@ def build_lock(cache: Path) -> Iterator[None]:
 
 
 def build(image: Image, engine: Engine, cache: Path, progress: Progress) -> Path:
-    """Path of the tar of `image`, built now unless the one in the cache has the same inputs. Raises BuildError."""
+    """Path of the tar of `image`, built now unless the cached one has the same inputs. Raises BuildError."""
     tar = tar_path(cache, image)
     inputs = inputs_digest(image, engine)
     record = read_record(cache, image)
