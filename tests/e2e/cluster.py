@@ -143,6 +143,9 @@ class ParadeDB:
     def pod(self, ordinal: int = 0) -> dict[str, Any] | None:
         return get("pod", f"{self.name}-{ordinal}", self.namespace)
 
+    def has_secret(self) -> bool:
+        return get("secret", f"{self.name}-credentials", self.namespace) is not None
+
     def secret(self) -> dict[str, str]:
         """The superuser's credentials as an application reads them."""
         found = get("secret", f"{self.name}-credentials", self.namespace)

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test module's own, with a pod to connect from."""
-    short = request.module.__name__.removeprefix("test_").replace("_", "-")
+    short = request.path.stem.removeprefix("test_").replace("_", "-")
     name = f"e2e-{short}-{secrets.token_hex(2)}"
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     pod = {"metadata": {"name": "client", "namespace": name}, "spec": {"containers": [CLIENT]}}

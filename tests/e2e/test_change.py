@@ -103,7 +103,9 @@ def test_deleted_password_is_made_anew(running: ParadeDB) -> None:
     eventually(
         "the new password works",
         lambda: (
-            running.secret()["password"] != old["password"] and running.sql("SELECT 1", check=False) == "1"
+            running.has_secret()
+            and running.secret()["password"] != old["password"]
+            and running.sql("SELECT 1", check=False) == "1"
         ),
     )
     assert "password authentication failed" in running.sql("SELECT 1", uri=old["uri"], check=False)

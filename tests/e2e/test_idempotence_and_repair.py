@@ -58,8 +58,8 @@ def passes(database: ParadeDB) -> int:
         "-n", "paradedb-operator-system", "logs", "deployment/paradedb-operator-controller-manager"
     ).stdout
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    name = f"{database.namespace}/{database.name}"
-    return sum(name in json.dumps(line) and "reconcile" in line.get("msg", "").lower() for line in lines)
+    where = (database.namespace, database.name)
+    return sum(line["msg"] == "run ended" and (line["namespace"], line["name"]) == where for line in lines)
 
 
 def test_check_mode_changes_nothing_and_tells_what_would(running: ParadeDB, tmp_path: object) -> None:

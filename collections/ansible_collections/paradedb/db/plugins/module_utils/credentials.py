@@ -43,6 +43,10 @@ def superuser(
     Raises Refused when the named Secret is missing or lacks a key.
     """
     field = "spec.auth.superuserSecretRef"
+    if reference and reference.get("name") in (credentials_name(name), patroni_name(name)):
+        raise Refused(
+            "InvalidSecret", field, f"the Secret {reference['name']!r} is the operator's own; name another"
+        )
     if reference and reference.get("name"):
         found = kube.get("v1", "Secret", namespace, reference["name"])
         if found is None:

@@ -41,7 +41,9 @@ def program_parameters(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "database": spec["auth"]["database"],
         "extensions": sql.wanted_extensions(spec.get("extensions") or {}),
-        "command_line": {key: str(value) for key, value in settings.items() if key in PATRONI_MINIMUM},
+        "command_line": {
+            key.lower(): str(value) for key, value in settings.items() if key.lower() in PATRONI_MINIMUM
+        },
     }
 
 

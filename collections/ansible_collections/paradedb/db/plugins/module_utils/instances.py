@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -57,14 +58,21 @@ def trouble(pod: Object, now: datetime) -> dict[str, str] | None:
         found = _container_trouble(container)
         if found:
             return found
-    started = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-    if (now - started).total_seconds() > PROGRESS_DEADLINE:
+    if (now - _unready_since(pod)).total_seconds() > PROGRESS_DEADLINE:
         return {
             "reason": "ProgressDeadlineExceeded",
             "message": f"pod {pod['metadata']['name']} is not ready after {PROGRESS_DEADLINE // 60} minutes: "
             + (unscheduled(pod) or f"see kubectl logs {pod['metadata']['name']}"),
         }
     return None
+
+
+def _unready_since(pod: Object) -> datetime:
+    """When the pod stopped being ready; its creation when it never was."""
+    for item in pod.get("status", {}).get("conditions") or []:
+        if item["type"] == "Ready" and item.get("lastTransitionTime"):
+            return datetime.fromisoformat(item["lastTransitionTime"])
+    return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
 def unscheduled(pod: Object) -> str:
@@ -79,9 +87,10 @@ def _container_trouble(container: dict[str, Any]) -> dict[str, str] | None:
     waiting = container["state"].get("waiting") or {}
     reason, image = waiting.get("reason", ""), container["image"]
     if reason in _PULL_FAILURES:
+        field = "the operator's PARADEDB_TOOLS_IMAGE" if container["name"] == "tools" else "spec.image"
         return {
             "reason": "ImagePullFailed",
-            "message": f"spec.image: the image {image} cannot be pulled; check its name, its registry and "
+            "message": f"{field}: the image {image} cannot be pulled; check its name, its registry and "
             "spec.imagePullSecrets",
         }
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
@@ -94,9 +103,9 @@ def _container_trouble(container: dict[str, Any]) -> dict[str, str] | None:
     if container["name"] == "prepare" and ended.get("exitCode", 0) != 0 and said:
         # prepare.sh says "Reason|field: what is wrong"
         code, _separator, message = said.partition("|")
-        return (
-            {"reason": code, "message": message} if message else {"reason": "PrepareFailed", "message": said}
-        )
+        if message and re.fullmatch(r"[A-Z][A-Za-z]*", code):
+            return {"reason": code, "message": message}
+        return {"reason": "PrepareFailed", "message": said[-500:]}
     if reason == "CrashLoopBackOff":
         return {
             "reason": "InstanceCrashing",

@@ -138,10 +138,15 @@ class Kube:
             session.write_stdin(stdin)
         session.run_forever(timeout=120)
         output, errors = session.read_stdout(timeout=1) or "", session.read_stderr(timeout=1) or ""
-        code = session.returncode
+        try:
+            code = session.returncode
+        except (TypeError, KeyError, ValueError):  # the connection ended before the command did
+            code = None
         session.close()
+        if code is None:
+            raise KubeError(0, f"exec in pod {pod}: the connection was lost, or the command took too long")
         if code != 0:
-            raise ExecFailed(-1 if code is None else code, errors)
+            raise ExecFailed(code, errors)
         return output
 
     def _request(
@@ -185,8 +190,8 @@ def _object_path(target: Object) -> str:
 def _path(api_version: str, kind: str, namespace: str, name: str = "") -> str:
     root = "/api" if "/" not in api_version else "/apis"
     plural = _PLURALS[kind]
-    path = f"{root}/{api_version}/namespaces/{quote(namespace)}/{plural}"
-    return f"{path}/{quote(name)}" if name else path
+    path = f"{root}/{api_version}/namespaces/{quote(namespace, safe='')}/{plural}"
+    return f"{path}/{quote(name, safe='')}" if name else path
 
 
 def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:

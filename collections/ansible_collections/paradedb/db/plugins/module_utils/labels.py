@@ -7,6 +7,7 @@ KIND = "ParadeDB"
 CONTAINER = "paradedb"
 
 MANAGED_BY = "paradedb-operator"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
 ROLE = "database.paradedb.io/role"
@@ -18,7 +19,7 @@ def instance_labels(name: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "paradedb",
         INSTANCE: name,
-        "app.kubernetes.io/managed-by": MANAGED_BY,
+        MANAGED_BY_LABEL: MANAGED_BY,
     }
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object, by_name
-from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONENT, instance_labels
+from ansible_collections.paradedb.db.plugins.module_utils.labels import (
+    COMPONENT,
+    INSTANCE,
+    MANAGED_BY_LABEL,
+    instance_labels,
+)
 
 # Fields that the API server keeps, of no interest in a diff.
 _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
@@ -37,6 +43,7 @@ def apply_all(
     for definition in wanted:
         key = (definition["kind"], definition["metadata"]["name"])
         before = existing.get(key) or kube.get(definition["apiVersion"], *_location(definition))
+        _check_ours(before, definition)
         after = kube.apply(definition, dry_run)
         if before is None or _comparable(before) != _comparable(after):
             changes.append(_change(key, before, after))
@@ -46,6 +53,20 @@ def apply_all(
         if unwanted and (dry_run or kube.delete(item)):
             changes.append(_change(key, item, None))
     return changes
+
+
+def _check_ours(before: Object | None, definition: Object) -> None:
+    """Never take over a namesake that somebody else made. Raises Refused."""
+    if before is None:
+        return
+    labels, wanted = (item["metadata"].get("labels") or {} for item in (before, definition))
+    if any(labels.get(label) != wanted[label] for label in (MANAGED_BY_LABEL, INSTANCE)):
+        raise Refused(
+            "NameTaken",
+            "metadata.name",
+            f"the {definition['kind']} {definition['metadata']['name']!r} belongs to something else; "
+            "delete it or choose another name",
+        )
 
 
 def _location(definition: Object) -> tuple[str, str, str]:
@@ -65,6 +86,10 @@ def _shown(item: Object | None) -> Object:
     shown = _comparable(item)
     if item["kind"] == "Secret":
         shown["data"] = dict.fromkeys(item.get("data") or {}, "(hidden)")
+        # What a person applied with kubectl stands in an annotation, secret values and all.
+        shown["metadata"] = {
+            name: value for name, value in shown["metadata"].items() if name != "annotations"
+        }
     return shown
 
 

@@ -100,7 +100,7 @@ def conditions(phase: str, progress: Progress) -> list[dict[str, Any]]:
             "Progressing",
             moving,
             progress.reason if moving else ("Failed" if progress.failed else "Reconciled"),
-            progress.message if moving else ("" if problem else "The spec is in effect"),
+            progress.message if moving else ("The spec is in effect" if progress.settled else ""),
         ),
         _condition(
             "Degraded",

@@ -23,7 +23,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.settings import check_
 from ansible_collections.paradedb.db.plugins.module_utils.unavailable import check_available
 
 # A Service's name, and short enough for the longest name made of it: a CronJob's, 52 characters.
-NAME = re.compile(r"^[a-z]([-a-z0-9]{0,43}[a-z0-9])?$")
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
 
 # The configuration is read from stdin, counted, because exec cannot close stdin; "-C" makes PostgreSQL
 # check the whole file, print one setting and end before it looks at the data directory.
@@ -32,7 +32,7 @@ _CHECK = 'head -c "$0" > /tmp/check.conf && exec postgres -C port -D /tmp -c con
 
 def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> None:
     """Raises Refused for the first thing in the spec which cannot be brought into effect."""
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise Refused(
             "InvalidName",
             "metadata.name",

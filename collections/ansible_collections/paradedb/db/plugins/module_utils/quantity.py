@@ -26,12 +26,14 @@ _SUFFIXES = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
-_QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkMGTPE]i?|Ki|)$")
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+(?=$))?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|)"
+)
 
 
 def parse_quantity(value: str | int | float) -> Decimal:
     """The number which a quantity stands for, in its base unit (bytes, cores). Raises ValueError."""
-    match = _QUANTITY.match(str(value).strip())
-    if not match or match.group(2) not in _SUFFIXES:
+    match = _QUANTITY.fullmatch(str(value).strip())
+    if not match:
         raise ValueError(f"{value!r} is not a Kubernetes quantity")
     return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]

@@ -29,21 +29,23 @@ _PROHIBITED = (
 
 
 def _saslprep(password: str) -> str:
-    """The normalised password; the password as it is where RFC 4013 would refuse it."""
+    """The normalised password; the password as it is where RFC 4013 would refuse it.
+
+    As PostgreSQL's pg_saslprep, the checks look at the text before its normalisation.
+    """
     mapped = "".join(
         " " if stringprep.in_table_c12(char) else char
         for char in password
         if not stringprep.in_table_b1(char)
     )
-    prepared = unicodedata.normalize("NFKC", mapped)
-    if not prepared or any(check(char) for char in prepared for check in _PROHIBITED):
+    if not mapped or any(check(char) for char in mapped for check in _PROHIBITED):
         return password
-    right_to_left = [stringprep.in_table_d1(char) for char in prepared]
+    right_to_left = [stringprep.in_table_d1(char) for char in mapped]
     if any(right_to_left):
-        mixed = any(stringprep.in_table_d2(char) for char in prepared)
+        mixed = any(stringprep.in_table_d2(char) for char in mapped)
         if mixed or not (right_to_left[0] and right_to_left[-1]):
             return password
-    return prepared
+    return unicodedata.normalize("NFKC", mapped)
 
 
 def verifier(password: str, salt_seed: str) -> str:

@@ -8,6 +8,7 @@ follows https://patroni.readthedocs.io/en/latest/patroni_configuration.html.
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 from typing import Any
 
@@ -34,7 +35,7 @@ _OWNED = {
         "cluster_name hot_standby primary_conninfo primary_slot_name promote_trigger_file "
         "synchronous_standby_names wal_log_hints restart_after_crash recovery_target recovery_target_action "
         "recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time "
-        "recovery_target_timeline recovery_target_xid"
+        "recovery_target_timeline recovery_target_xid recovery_end_command recovery_min_apply_delay"
     ),
     "backups will set it": (
         "archive_mode archive_command archive_library archive_cleanup_command restore_command"
@@ -63,30 +64,32 @@ PATRONI_MINIMUM = {
     "max_locks_per_transaction": 32,
 }
 
-_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _MEMORY_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 def check_settings(config: dict[str, str], resources: dict[str, Any]) -> None:
     """Refuse what cannot be told from PostgreSQL's own check of the file. Raises Refused."""
     for name, value in config.items():
-        problem = _problem(name, str(value), memory_limit(resources))
+        problem = _problem(name, str(value), _hard_memory_limit(resources))
         if problem:
             raise Refused("InvalidSetting", f"spec.postgresConfig.{name}", problem)
 
 
 def _problem(name: str, value: str, memory: int | None) -> str | None:
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         return "is not the name of a setting"
     key = name.lower()
     if key in OWNED:
         return f"cannot be set here: {OWNED[key]}; remove it"
-    if "\n" in value or "\r" in value or "\0" in value:
-        return "the value must be one line"
+    if any(unicodedata.category(char) == "Cc" for char in value):
+        return "the value must be one line, without control characters"
     allowed, why = _ONLY.get(key, ((), ""))
     if allowed and value.lower() not in allowed:
         return f"must be {' or '.join(allowed[:1] if len(allowed) > 2 else allowed)}: {why}"
-    if key in PATRONI_MINIMUM and re.fullmatch(r"-?\d+", value) and int(value) < PATRONI_MINIMUM[key]:
+    if key in PATRONI_MINIMUM and not re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
+        return f"{value!r} is not a whole number"
+    if key in PATRONI_MINIMUM and int(value) < PATRONI_MINIMUM[key]:
         return f"{value} is below {PATRONI_MINIMUM[key]}, the least that Patroni runs with"
     if key == "shared_buffers" and memory and (parse_memory(value) or 0) >= memory:
         return f"{value} does not fit into spec.resources.limits.memory; PostgreSQL could not start"
@@ -95,16 +98,22 @@ def _problem(name: str, value: str, memory: int | None) -> str | None:
 
 def parse_memory(value: str) -> int | None:
     """Bytes of a PostgreSQL memory value ("128MB"; a bare number counts 8 kB pages), None for others."""
-    match = re.fullmatch(r"\s*(\d+)\s*(B|kB|MB|GB|TB)?\s*", value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)?\s*", value)
     if not match:
         return None
-    return int(match.group(1)) * (_MEMORY_UNITS[match.group(2)] if match.group(2) else 8192)
+    return int(Decimal(match.group(1)) * (_MEMORY_UNITS[match.group(2)] if match.group(2) else 8192))
 
 
 def memory_limit(resources: dict[str, Any]) -> int | None:
     """The container's memory in bytes: its limit, else its request."""
     value = _limit(resources, "memory")
     return int(value) if value else None
+
+
+def _hard_memory_limit(resources: dict[str, Any]) -> int | None:
+    """Bytes at which the container is killed; None when nothing limits it."""
+    value = (resources.get("limits") or {}).get("memory")
+    return int(parse_quantity(value)) if value is not None else None
 
 
 def _limit(resources: dict[str, Any], name: str) -> Decimal | None:
@@ -124,8 +133,8 @@ def instance_settings(spec: dict[str, Any]) -> dict[str, str]:
     config = {name.lower(): str(value) for name, value in (spec.get("postgresConfig") or {}).items()}
     resources = spec.get("resources") or {}
     settings = {"password_encryption": "scram-sha-256", "unix_socket_directories": "/run/postgresql"}
-    settings |= _memory_settings(resources, int(config.get("max_connections") or 100))
     settings |= _cpu_settings(resources)
+    settings |= _memory_settings(resources, config, int(settings.get("max_parallel_maintenance_workers", 2)))
     settings |= config
     settings.pop(PRELOAD, None)
     return dict(sorted(settings.items()))
@@ -148,13 +157,16 @@ def user_libraries(config: dict[str, str]) -> list[str]:
     return [name.strip().strip('"') for name in str(config.get(PRELOAD, "")).split(",") if name.strip()]
 
 
-def _memory_settings(resources: dict[str, Any], max_connections: int) -> dict[str, str]:
+def _memory_settings(resources: dict[str, Any], config: dict[str, str], workers: int) -> dict[str, str]:
     memory = memory_limit(resources)
     if not memory or memory < SMALLEST_TUNED_MEMORY:
         return {}
     shared_buffers = min(memory // 4, 16 * GIGABYTE)
-    work_mem = max((memory - shared_buffers) // (3 * max_connections), 15 * MEGABYTE)
-    maintenance = min(max(memory // 16, 64 * MEGABYTE), 2 * GIGABYTE)
+    work_mem = max(
+        (memory - shared_buffers) // (3 * int(config.get("max_connections") or 100)), 15 * MEGABYTE
+    )
+    # An index build shares this among its workers and fails when one has less than 15 MB.
+    maintenance = min(max(memory // 16, 64 * MEGABYTE, 16 * MEGABYTE * workers), 2 * GIGABYTE)
     return {
         "shared_buffers": _megabytes(shared_buffers),
         "effective_cache_size": _megabytes(memory * 3 // 4),
@@ -168,11 +180,11 @@ def _cpu_settings(resources: dict[str, Any]) -> dict[str, str]:
     if not cpu:
         return {}
     cores = max(int(cpu), 1)
-    workers = 5 * cores
+    workers = min(5 * cores, 1024)  # PostgreSQL takes no more
     return {
         "max_parallel_workers": str(workers),
         "max_worker_processes": str(workers + 8),
-        "max_parallel_workers_per_gather": str(max(cores // 2, 1)),
+        "max_parallel_workers_per_gather": str(min(max(cores // 2, 1), 1024)),
         "max_parallel_maintenance_workers": str(min(max(cores // 2, 2), 8)),
     }
 

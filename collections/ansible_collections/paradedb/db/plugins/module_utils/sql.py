@@ -2,7 +2,7 @@
 
 It runs with psql in the primary's container, over the local socket. Every name and value comes in as one
 JSON text and is quoted by PostgreSQL itself (``format`` with %I and %L), never spliced into a statement.
-Statement logging and pg_stat_statements are off for its session, so that no verifier is written anywhere.
+Logging and statistics are off for its session, so that no verifier is written anywhere.
 """
 
 from __future__ import annotations
@@ -11,23 +11,42 @@ import json
 import secrets
 from typing import Any
 
+# The session of the program, whatever the user set: nothing it does is written anywhere, nothing cuts it
+# short, and no function that a user made is called in place of PostgreSQL's own.
 SESSION_OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
+        "search_path=pg_catalog",
+        "client_encoding=UTF8",
+        "client_min_messages=warning",
         "log_statement=none",
         "log_min_duration_statement=-1",
         "log_min_duration_sample=-1",
         "log_min_error_statement=panic",
         "log_duration=off",
         "log_transaction_sample_rate=0",
-        "client_min_messages=warning",
+        "debug_print_parse=off",
+        "debug_print_rewritten=off",
+        "debug_print_plan=off",
+        "track_activities=off",
+        "pg_stat_statements.track=none",
+        "pg_stat_statements.track_utility=off",
+        "auto_explain.log_min_duration=-1",
+        "pgaudit.log=none",
+        "statement_timeout=0",
+        "lock_timeout=0",
+        "idle_session_timeout=0",
+        "default_transaction_read_only=off",
+        "standard_conforming_strings=on",
+        "row_security=off",
     )
 )
 
 _PLAN = r"""
 SELECT jsonb_build_object('planned', coalesce(jsonb_agg(change), '[]')) FROM (
   SELECT format('set the password of role %s', rolname) AS change
-  FROM pg_catalog.pg_authid JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
+  FROM pg_catalog.pg_authid
+  JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
   WHERE rolpassword IS DISTINCT FROM wanted.value
   UNION ALL
   SELECT format('create database %s', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
@@ -37,7 +56,8 @@ SELECT jsonb_build_object('planned', coalesce(jsonb_agg(change), '[]')) FROM (
 
 _ROLES = r"""
 SELECT format('ALTER ROLE %I PASSWORD %L', rolname, wanted.value)
-FROM pg_catalog.pg_authid JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
+FROM pg_catalog.pg_authid
+JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
 WHERE rolpassword IS DISTINCT FROM wanted.value
 \gexec
 """
@@ -48,9 +68,10 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'databa
 \gexec
 """
 
-# The connection string of the database, quoted as libpq wants it.
+# The database as a connection URI, every byte of its name percent-encoded: no character is left to quote.
 _CONNECT = r"""
-SELECT format('dbname=''%s''', replace(replace(p->>'database', '\', '\\'), '''', '\''')) AS target
+SELECT 'postgresql:///'
+  || regexp_replace(encode(convert_to(p->>'database', 'UTF8'), 'hex'), '(..)', '%\1', 'g') AS target
 FROM (SELECT :'params'::jsonb AS p) AS params \gset
 \connect -reuse-previous=on :target
 """
@@ -72,9 +93,12 @@ BEGIN
       CONTINUE;
     END IF;
     BEGIN
-      EXECUTE format('CREATE EXTENSION %I CASCADE', wanted);
+      -- Where an extension goes that has no schema of its own.
+      PERFORM set_config('search_path', 'public', true);
+      EXECUTE pg_catalog.format('CREATE EXTENSION %I CASCADE', wanted);
+      PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
       outcome := outcome || jsonb_build_object('name', wanted, 'created', true);
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS THEN  -- the search path is back too: it belonged to the failed block
       outcome := outcome || jsonb_build_object('name', wanted, 'problem', SQLERRM);
     END;
   END LOOP;
@@ -87,15 +111,16 @@ SELECT jsonb_build_object('outcome', current_setting('paradedb_operator.outcome'
 _REPORT = r"""
 SELECT jsonb_build_object(
   'version', current_setting('server_version'),
-  'extensions', (SELECT jsonb_agg(jsonb_build_object('name', extname, 'version', extversion) ORDER BY extname)
+  'extensions', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', extname, 'version', extversion)
+                                        ORDER BY extname), '[]')
                  FROM pg_catalog.pg_extension),
   'pending_restart',
     EXISTS (SELECT FROM pg_catalog.pg_settings WHERE pending_restart)
     OR EXISTS (SELECT FROM pg_catalog.pg_settings AS s
                JOIN jsonb_each_text(:'params'::jsonb->'command_line') AS wanted ON wanted.key = s.name
                WHERE s.setting <> wanted.value),
-  'hba_problem', (SELECT format('line %s: %s', line_number, error)
-                  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number LIMIT 1),
+  'hba_problem', (SELECT format('line %s: %s', line_number, coalesce(error, 'is not a rule'))
+                  FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY line_number LIMIT 1),
   'configuration', pg_catalog.pg_read_file('patroni.dynamic.json', 0, 10000000, true)
 );
 """
@@ -115,14 +140,25 @@ def dry_program(parameters: dict[str, Any]) -> str:
 
 def documented_program(parameters: dict[str, Any]) -> str:
     """The program without secrets, as the ConfigMap shows it: a person can run it with psql -f."""
-    return _header(parameters, tag="params") + _DATABASE + _CONNECT + _EXTENSIONS
+    tag = "params"
+    while f"${tag}$" in json.dumps(parameters):
+        tag += "_"
+    return (
+        _header(parameters, tag)
+        + "SET search_path = pg_catalog;\n"
+        + _DATABASE
+        + _CONNECT
+        + "SET search_path = pg_catalog;\n"
+        + _EXTENSIONS
+    )
 
 
 def _header(parameters: dict[str, Any], tag: str = "") -> str:
     """Hand over the parameters; a random tag ends the quotation, so that no value can end it."""
     quote = f"${tag or 'p' + secrets.token_hex(8)}$"
     text = json.dumps(parameters, sort_keys=True)
-    return f"\\set ON_ERROR_STOP on\n\\set QUIET on\nSELECT {quote}{text}{quote} AS params \\gset\n"
+    settings = "\\set ON_ERROR_STOP on\n\\set QUIET on\n\\set VERBOSITY terse\n"
+    return f"{settings}SELECT {quote}{text}{quote} AS params \\gset\n"
 
 
 def report(output: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ class InProcessAction(ActionBase):
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        if self._connection.transport != "local":
+        # A task's own environment is only seen by a process of its own.
+        if self._connection.transport != "local" or any(self._task.environment or []):
             return self._execute_module(task_vars=task_vars)
         return run_in_process(
             self.run_module, self.argument_spec, dict(self._task.args), self._task.check_mode
