@@ -69,10 +69,13 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'databa
 """
 
 # The database as a connection URI, every byte of its name percent-encoded: no character is left to quote.
-_CONNECT = r"""
+_TARGET = r"""
 SELECT 'postgresql:///'
   || regexp_replace(encode(convert_to(p->>'database', 'UTF8'), 'hex'), '(..)', '%\1', 'g') AS target
 FROM (SELECT :'params'::jsonb AS p) AS params \gset
+"""
+
+_CONNECT = r"""
 \connect -reuse-previous=on :target
 """
 
@@ -108,6 +111,22 @@ $program$;
 SELECT jsonb_build_object('outcome', current_setting('paradedb_operator.outcome')::jsonb);
 """
 
+# What _EXTENSIONS would do, found out without doing it; the database may not be there yet.
+_FORETELL = r"""
+SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = :'params'::jsonb->>'database') AS exists \gset
+\if :exists
+\connect -reuse-previous=on :target
+\endif
+SELECT jsonb_build_object('outcome', coalesce(jsonb_agg(
+  CASE WHEN available.name IS NULL
+    THEN jsonb_build_object('name', wanted, 'problem', 'the image does not have it')
+    ELSE jsonb_build_object('name', wanted, 'created', true)
+  END), '[]'))
+FROM jsonb_array_elements_text(:'params'::jsonb->'extensions') AS wanted
+LEFT JOIN pg_catalog.pg_available_extensions AS available ON available.name = wanted
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = wanted);
+"""
+
 _REPORT = r"""
 SELECT jsonb_build_object(
   'version', current_setting('server_version'),
@@ -130,12 +149,14 @@ _END = "\n\\q\n"  # the exec protocol cannot close stdin
 
 def program(parameters: dict[str, Any]) -> str:
     """The whole program: apply, then report."""
-    return _header(parameters) + _PLAN + _ROLES + _DATABASE + _CONNECT + _EXTENSIONS + _REPORT + _END
+    return (
+        _header(parameters) + _PLAN + _ROLES + _DATABASE + _TARGET + _CONNECT + _EXTENSIONS + _REPORT + _END
+    )
 
 
 def dry_program(parameters: dict[str, Any]) -> str:
-    """What a check mode run executes: only the plan and the report."""
-    return _header(parameters) + _PLAN + _REPORT + _END
+    """What a check mode run executes: it reads what there is and tells what the program would do."""
+    return _header(parameters) + _PLAN + _TARGET + _FORETELL + _REPORT + _END
 
 
 def documented_program(parameters: dict[str, Any]) -> str:
@@ -147,6 +168,7 @@ def documented_program(parameters: dict[str, Any]) -> str:
         _header(parameters, tag)
         + "SET search_path = pg_catalog;\n"
         + _DATABASE
+        + _TARGET
         + _CONNECT
         + "SET search_path = pg_catalog;\n"
         + _EXTENSIONS

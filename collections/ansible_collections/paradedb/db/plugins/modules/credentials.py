@@ -1,14 +1,14 @@
 #!/usr/bin/python
-"""Make sure of the Secrets of a ParadeDB."""
+"""Make sure of the Secrets and the ServiceAccount of a ParadeDB."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: credentials
-short_description: Make sure of the Secrets of a ParadeDB
+short_description: Make sure of the Secrets and the ServiceAccount of a ParadeDB
 version_added: 0.1.0
 description:
-  - Keeps the Secret C(<name>-credentials) with the superuser's credentials and connection strings, and the Secret
+  - Keeps the ServiceAccount of the instances, the Secret C(<name>-credentials) with the superuser's credentials and connection strings, and the Secret
     C(<name>-patroni) with the passwords of the instances' own roles.
   - Passwords are generated once and kept, or taken from the user's Secret. They pass through no Ansible variable.
 options:
@@ -51,7 +51,7 @@ superuser:
   type: str
   returned: always
 checksum:
-  description: Changes with the passwords of the instances' own roles, which an instance reads when it starts.
+  description: Changes with what an instance is given when it starts - its own roles' passwords, its token.
   type: str
   returned: always
 """
@@ -90,17 +90,22 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         name, namespace, user, password or secrets.token_urlsafe(24), params["database"]
     )
     patroni = patroni_secret(decode(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
     definitions = [
+        account,
         secret_definition(credentials_name(name), application, "kubernetes.io/basic-auth"),
         secret_definition(patroni_name(name), patroni, "Opaque"),
     ]
     wanted = [complete(item, namespace, name, "credentials", params["owner"]) for item in definitions]
     changes = apply_all(kube, wanted, {}, check_mode)
+    # A pod's token is bound to this one account: a namesake made after its deletion does not honour it.
+    account = kube.get("v1", "ServiceAccount", namespace, name) or account
+    read_at_start = patroni["patroni.yml"] + account["metadata"].get("uid", "")
     return {
         "changed": bool(changes),
         "secret": credentials_name(name),
         "superuser": user,
-        "checksum": hashlib.sha256(patroni["patroni.yml"].encode()).hexdigest(),
+        "checksum": hashlib.sha256(read_at_start.encode()).hexdigest(),
         "diff": diff(changes),
     }
 

@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
 author: The paradedb.db maintainers
 attributes:
-  check_mode: {support: partial, description: Reports the role and the database to change; extensions are not foretold.}
+  check_mode: {support: full, description: Tells what it would change.}
   diff_mode: {support: none, description: The list I(changes) says what is done.}
 """
 
