@@ -60,9 +60,8 @@ class Backend(ABC):
 
     def kubectl(self, arguments: Sequence[str]) -> int:
         """Run kubectl on the cluster."""
-        return subprocess.call(
-            [*kubectl_command(), *arguments], env={**os.environ, "KUBECONFIG": str(self.kubeconfig())}
-        )
+        variables = {**os.environ, "KUBECONFIG": str(self.kubeconfig())}
+        return subprocess.call([*kubectl_command(), *arguments], env=variables)
 
 
 def kubectl_command() -> list[str]:
@@ -132,7 +131,14 @@ class Native(Backend):
         node.restart(self.name, component, progress)
 
     def kubectl(self, arguments: Sequence[str]) -> int:
-        variables = {**os.environ, "KUBECONFIG": str(self.kubeconfig())}
+        instance, _ = node.running(self.name)
+        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), instance.node_ip]))
+        variables = {
+            **os.environ,
+            "KUBECONFIG": str(instance.kubeconfig),
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
         binaries = build.ensure(Progress(sys.stderr))
         return subprocess.call([str(binaries.kubenode), "kubectl", *arguments], env=variables)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
@@ -52,6 +53,15 @@ def ensure(progress: Progress) -> Binaries:
     if found := built():
         return found
     go = _find_go()
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "build.lock").open("w") as lock:
+        # Whoever waited here finds that another command has built them.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return built() or _build(go, progress)
+
+
+def _build(go: str, progress: Progress) -> Binaries:
+    """Build the binaries; they replace those of earlier sources, and appear only when complete."""
     target = cache_dir() / "bin" / source_hash()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:

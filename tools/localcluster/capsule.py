@@ -18,7 +18,7 @@ from pathlib import Path
 from . import cgroups, processes
 from .instance import Instance
 from .processes import Process
-from .shell import ClusterError, environment, run
+from .shell import ClusterError, clean_environment, run
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
@@ -132,7 +132,7 @@ def _become(argv: Sequence[str], output: int, report: int) -> None:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         os.chdir("/")
-        os.execvpe(argv[0], list(argv), environment())  # noqa: S606 - there is no shell to want here
+        os.execvpe(argv[0], list(argv), clean_environment())  # noqa: S606 - there is no shell to want here
     except BaseException:
         os.write(report, f"\n{traceback.format_exc()}".encode())
     finally:

@@ -13,6 +13,9 @@ from .instance import DEFAULT_NAME, load, state_dir
 from .providers import Choice
 from .shell import ClusterError, Progress
 
+# Commands that run another program with the words that follow.
+PASSING_ON = ("kubectl", "enter")
+
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -41,10 +44,8 @@ def parser() -> argparse.ArgumentParser:
     what = "archive file, or name of an image of Docker or buildah here"
     images.add_argument("images", nargs="+", metavar="FILE_OR_NAME", help=what)
     command("kubeconfig", "print the path of the kubeconfig")
-    kubectl = command("kubectl", "run kubectl on the cluster")
-    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
-    enter = command("enter", "run a command, or a shell, in the node's network, mounts and processes")
-    enter.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
+    command("kubectl", "run kubectl on the cluster with all that follows")
+    command("enter", "run a command, or a shell, in the node's network, mounts and processes")
     restart = command("restart", "kill a component of the node without warning and start it again")
     restart.add_argument("component", help=f"one of {', '.join(NAMES)}")
     command("serve-volumes", None)
@@ -53,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    arguments = parser().parse_args(argv)
+    own, others = split_arguments(list(sys.argv[1:] if argv is None else argv))
+    arguments = parser().parse_args(own)
+    arguments.others = others
     try:
         return _dispatch(arguments)
     except ClusterError as error:
@@ -65,6 +68,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; `start` continues, `stop` cleans up", file=sys.stderr)
         return 130
+
+
+def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Divide the words into ours and those of another program, which may have options called like ours.
+
+    After `kubectl` and `enter` only a `--name` that follows at once is ours.
+    """
+    if not argv or argv[0] not in PASSING_ON:
+        return argv, []
+    ours = 1
+    if argv[1:2] == ["--name"]:
+        ours = 3
+    elif argv[1:2] and argv[1].startswith("--name="):
+        ours = 2
+    others = argv[ours:]
+    return argv[:ours], others[1:] if others[:1] == ["--"] else others
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
@@ -91,9 +110,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         case "kubeconfig":
             print(backend.kubeconfig())
         case "kubectl":
-            return backend.kubectl(arguments.arguments)
+            return backend.kubectl(arguments.others)
         case "enter":
-            return backend.enter([word for word in arguments.arguments if word != "--"])
+            return backend.enter(arguments.others)
         case "restart":
             backend.restart(arguments.component, progress)
     return 0
@@ -102,8 +121,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 def _start(choice: Choice, backend: Backend, progress: Progress) -> None:
     progress.say(f"{choice.kind.value}: {choice.reason}")
     backend.start(progress)
-    path = backend.kubeconfig()
-    print(f"\n  export KUBECONFIG={path}\n  python3 tools/localcluster kubectl get nodes", flush=True)
+    name = "" if backend.name == DEFAULT_NAME else f" --name {backend.name}"
+    print(f"\n  export KUBECONFIG={backend.kubeconfig()}")
+    print(f"  python3 tools/localcluster kubectl{name} get nodes", flush=True)
 
 
 def _purge_cache(name: str) -> None:

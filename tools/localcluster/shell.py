@@ -28,6 +28,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"}
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment of long-running processes: nothing of the caller's, no secrets and no HTTP proxies."""
+    return {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+
+
 def run(argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return its standard output.
 

@@ -538,5 +538,26 @@ def test_the_tool_runs_without_being_installed(tmp_path: Path) -> None:
     assert "serve-volumes" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "ours", "others"),
+    [
+        (["kubectl", "-n", "x", "get", "pods"], ["kubectl"], ["-n", "x", "get", "pods"]),
+        (
+            ["kubectl", "--name", "a", "get", "--name", "b"],
+            ["kubectl", "--name", "a"],
+            ["get", "--name", "b"],
+        ),
+        (["enter", "--name=a", "--", "ls", "--", "-l"], ["enter", "--name=a"], ["ls", "--", "-l"]),
+        (["enter"], ["enter"], []),
+        (["stop", "--name", "a"], ["stop", "--name", "a"], []),
+        ([], [], []),
+    ],
+)
+def test_words_for_another_program_are_passed_on(
+    words: list[str], ours: list[str], others: list[str]
+) -> None:
+    assert cli.split_arguments(words) == (ours, others)
+
+
 def test_an_api_error_tells_code_and_reason() -> None:
     assert str(ApiError(409, "exists")) == "409: exists"
