@@ -41,6 +41,7 @@ FOUND = [
         ("", "said"),
         ([], [{"type": "ExtensionsReady", "ok": False, "reason": "ExtensionMissing", "message": "x"}]),
     )
+    if not (settled and failed)  # a pass that failed settled nothing
 ]
 
 
@@ -50,9 +51,8 @@ def by_type(made: list[dict[str, object]]) -> dict[object, dict[str, object]]:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("progress", FOUND)
-def test_every_pass_stays_on_the_arrows(phase: str, progress: Progress) -> None:
-    for observed in (None, 1, 2):
+def test_every_pass_stays_on_the_arrows(phase: str) -> None:
+    for progress, observed in itertools.product(FOUND, (None, 1, 2)):
         begun = phases.phase_at_start(phase, progress.generation, observed)
         if begun != phase:
             assert (phase, begun) in ARROWS
@@ -117,8 +117,12 @@ def test_phase_at_end(phase: str, settled: bool, ready: int, failed: bool, expec
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("progress", FOUND)
-def test_conditions_agree_with_each_other_and_the_api(phase: str, progress: Progress) -> None:
+def test_conditions_agree_with_each_other_and_the_api(phase: str) -> None:
+    for progress in FOUND:
+        check_conditions(phase, progress)
+
+
+def check_conditions(phase: str, progress: Progress) -> None:
     made = by_type(phases.conditions(phase, progress))
     assert list(made)[:3] == ["Ready", "Progressing", "Degraded"]
     for item in made.values():

@@ -16,7 +16,7 @@ SCOPE = {"database.paradedb.io/scope": "orders-patroni"}
 
 
 def thing(kind: str, name: str, labels: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
-    api_version = dict((kind, version) for version, kind in teardown.OWNED_KINDS).get(kind, "v1")
+    api_version = {kind: version for version, kind in teardown.OWNED_KINDS}.get(kind, "v1")
     return {
         "apiVersion": api_version,
         "kind": kind,
@@ -45,7 +45,7 @@ def everything() -> list[dict[str, Any]]:
     ]
 
 
-def cluster_with_pods_that_end(*ends_after: int) -> FakeKube:
+def cluster_with_pods_that_end() -> FakeKube:
     """A cluster in which deleting the StatefulSet makes its pods go."""
     cluster = FakeKube(*everything())
 
