@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.paradedb.db.plugins.module_utils import resource_status
+from ansible_collections.paradedb.db.plugins.module_utils.events import LONGEST_MESSAGE
+
+from .fake_kube import FakeKube, pod
+
+SETTLED = {"settled": True, "reason": "Reconciled", "message": ""}
+WAITING = {"settled": False, "reason": "InstancesStarting", "message": "Waiting", "requeue_after": 3}
+CONNECTED = {
+    "connected": True,
+    "version": "17.6",
+    "extensions": [{"name": "pg_search", "version": "0.25.3"}],
+    "missing_extensions": [],
+}
+NOT_CONNECTED = {"connected": False}
+
+
+def paradedb(generation: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "database.paradedb.io/v1alpha1",
+        "kind": "ParadeDB",
+        "metadata": {"name": "orders", "generation": generation, "resourceVersion": "7"},
+        "spec": {"replicas": 1},
+        **({"status": status} if status else {}),
+    }
+
+
+class Life:
+    """One ParadeDB and the calls that the passes of its life make."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.kube = FakeKube(*(objects or [paradedb()]))
+
+    def started(self, check_mode: bool = False) -> dict[str, Any]:
+        return resource_status.started(self.kube, "prod", "orders", check_mode)  # type: ignore[arg-type]
+
+    def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, check_mode: bool = False) -> Any:
+        arguments = ("prod", "orders", rollout, database, check_mode)
+        return resource_status.finished(self.kube, *arguments)  # type: ignore[arg-type]
+
+    def failed(
+        self, reason: str = "Broken", message: str = "why", check_mode: bool = False
+    ) -> dict[str, Any]:
+        arguments = ("prod", "orders", reason, message, check_mode)
+        return resource_status.failed(self.kube, *arguments)  # type: ignore[arg-type]
+
+    def deleting(self, check_mode: bool = False) -> dict[str, Any]:
+        return resource_status.deleting(self.kube, "prod", "orders", check_mode)  # type: ignore[arg-type]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.kube.objects["ParadeDB", "prod", "orders"].get("status", {})
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next(item for item in self.status["conditions"] if item["type"] == kind)
+
+    def change_spec(self) -> None:
+        self.kube.objects["ParadeDB", "prod", "orders"]["metadata"]["generation"] += 1
+
+    def written(self) -> list[tuple[Any, ...]]:
+        writes = [write[:2] + write[3:4] for write in self.kube.writes]
+        self.kube.writes.clear()
+        return writes
+
+
+@pytest.fixture
+def running() -> Life:
+    life = Life()
+    life.started()
+    life.kube.put(pod("orders-0", role="primary"))
+    life.finished()
+    life.written()
+    return life
+
+
+def test_a_life_without_trouble() -> None:
+    life = Life()
+    assert life.started() | {"diff": None} == {"changed": True, "phase": "Creating", "diff": None}
+    assert life.status["phase"] == "Creating"
+    assert "observedGeneration" not in life.status
+    waiting = life.finished(WAITING, NOT_CONNECTED)
+    assert waiting["phase"] == "Creating"
+    assert waiting["requeue_after"] == 3
+    life.kube.put(pod("orders-0", role="primary"))
+    done = life.finished()
+    assert done["phase"] == "Running"
+    assert "requeue_after" not in done
+    assert life.status["observedGeneration"] == 1
+    assert life.status["readyReplicas"] == 1
+    assert life.status["endpoint"] == "orders.prod.svc:5432"
+    assert life.status["credentialsSecret"] == "orders-credentials"
+    assert life.status["currentVersion"] == "17.6"
+    assert life.status["extensions"] == CONNECTED["extensions"]
+    assert "app.kubernetes.io/instance=orders" in life.status["selector"]
+    assert life.condition("Ready")["status"] == "True"
+    assert life.condition("ExtensionsReady")["status"] == "True"
+    life.change_spec()
+    assert life.started()["phase"] == "Updating"
+    assert life.finished()["phase"] == "Running"
+    assert life.status["observedGeneration"] == 2
+    assert life.deleting()["phase"] == "Deleting"
+    assert [reason for _type, reason, _message in life.kube.events()] == [
+        *("Creating", "Running", "Updating", "Running", "Deleting")
+    ]
+    assert {kind for kind, _reason, _message in life.kube.events()} == {"Normal"}
+
+
+def test_nothing_is_written_when_nothing_changed(running: Life) -> None:
+    for _pass in range(3):
+        assert running.started()["changed"] is False
+        assert running.finished()["changed"] is False
+    assert running.written() == []
+
+
+def test_nothing_is_written_while_waiting_for_the_same() -> None:
+    life = Life()
+    life.started()
+    life.finished(WAITING, NOT_CONNECTED)
+    life.written()
+    assert life.started()["changed"] is False
+    assert life.finished(WAITING, NOT_CONNECTED)["changed"] is False
+    assert life.written() == []
+
+
+def test_one_patch_and_one_event_a_transition(running: Life) -> None:
+    running.change_spec()
+    running.started()
+    assert running.written() == [("patch", "ParadeDB", "status"), ("create", "Event")]
+    running.finished(WAITING)
+    assert running.written() == [("patch", "ParadeDB", "status")]
+    running.finished()
+    assert running.written() == [("patch", "ParadeDB", "status"), ("create", "Event")]
+
+
+def test_a_failure_is_told_once(running: Life) -> None:
+    running.change_spec()
+    running.started()
+    running.written()
+    assert running.failed("InvalidSetting", "spec.postgresConfig.x: no")["phase"] == "Failed"
+    assert running.status["message"] == "spec.postgresConfig.x: no"
+    assert running.status["observedGeneration"] == 2
+    assert running.condition("Degraded")["reason"] == "InvalidSetting"
+    assert running.condition("Degraded")["message"] == "spec.postgresConfig.x: no"
+    assert running.kube.events()[-1] == ("Warning", "InvalidSetting", "spec.postgresConfig.x: no")
+    running.written()
+    for _pass in range(3):
+        running.started()
+        assert running.failed("InvalidSetting", "spec.postgresConfig.x: no")["changed"] is False
+    assert running.written() == []
+
+
+def test_another_failure_is_told_too(running: Life) -> None:
+    running.change_spec()
+    running.started()
+    running.failed("InvalidSetting", "first")
+    running.failed("InvalidHBARule", "second")
+    assert [event[1:] for event in running.kube.events()[-2:]] == [
+        ("InvalidSetting", "first"),
+        ("InvalidHBARule", "second"),
+    ]
+    assert running.status["phase"] == "Failed"
+
+
+def test_a_mended_database_walks_through_creating(running: Life) -> None:
+    running.change_spec()
+    running.started()
+    running.failed()
+    running.written()
+    running.change_spec()
+    assert running.started()["changed"] is False
+    assert running.finished()["phase"] == "Running"
+    phases = [write[4]["status"]["phase"] for write in running.kube.writes if write[0] == "patch"]
+    assert phases == ["Creating", "Running"]
+    assert running.status["message"] == ""
+    assert running.condition("Degraded")["status"] == "False"
+
+
+def test_a_running_database_stays_running_when_a_pass_fails(running: Life) -> None:
+    found = running.failed("KubernetesUnavailable", "no answer")
+    assert found["phase"] == "Running"
+    assert running.condition("Ready")["status"] == "True"
+    assert running.condition("Degraded")["status"] == "True"
+    assert running.kube.events()[-1] == ("Warning", "KubernetesUnavailable", "no answer")
+    count = len(running.kube.events())
+    running.failed("KubernetesUnavailable", "no answer")
+    assert len(running.kube.events()) == count
+    running.finished()
+    assert running.condition("Degraded")["status"] == "False"
+    assert running.status["message"] == ""
+
+
+def test_a_lost_instance_shows_in_the_conditions(running: Life) -> None:
+    running.kube.put(pod("orders-0", ready=False, role="primary"))
+    found = running.finished(WAITING, NOT_CONNECTED)
+    assert found["phase"] == "Running"
+    assert running.status["readyReplicas"] == 0
+    assert running.condition("Ready")["status"] == "False"
+    assert running.condition("Degraded")["status"] == "True"
+    assert running.status["currentVersion"] == "17.6"  # what was known last
+
+
+def test_missing_extensions_are_a_condition_not_a_failure(running: Life) -> None:
+    missing = [
+        {"name": "pg_analytics", "problem": "the image does not have it"},
+        {"name": "x", "problem": "y"},
+    ]
+    found = running.finished(database=CONNECTED | {"missing_extensions": missing})
+    assert found["phase"] == "Running"
+    condition = running.condition("ExtensionsReady")
+    assert (condition["status"], condition["reason"]) == ("False", "ExtensionMissing")
+    assert "pg_analytics: the image does not have it" in condition["message"]
+    assert condition["message"].startswith("spec.extensions: ")
+
+
+def test_transition_times_survive_other_changes(running: Life) -> None:
+    for condition in running.status["conditions"]:
+        condition["lastTransitionTime"] = "2020-01-01T00:00:00Z"
+    running.change_spec()
+    running.started()
+    running.finished()
+    assert running.condition("Ready")["lastTransitionTime"] == "2020-01-01T00:00:00Z"
+    assert running.condition("Degraded")["lastTransitionTime"] == "2020-01-01T00:00:00Z"
+    assert running.condition("Progressing")["lastTransitionTime"] != "2020-01-01T00:00:00Z"
+
+
+def test_conditions_and_fields_of_others_stay(running: Life) -> None:
+    other = {"type": "BackupReady", "status": "True", "reason": "x", "message": "", "lastTransitionTime": "t"}
+    running.status["conditions"].append(other)
+    running.status["lastBackup"] = "2025-01-01T00:00:00Z"
+    running.change_spec()
+    running.started()
+    running.finished()
+    assert other in running.status["conditions"]
+    assert running.status["lastBackup"] == "2025-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("call", ["started", "finished", "failed", "deleting"])
+def test_check_mode_shows_and_writes_nothing(call: str) -> None:
+    life = Life(
+        paradedb(2, phase="Running", observedGeneration=1, readyReplicas=1, conditions=[], message="")
+    )
+    before = dict(life.status)
+    found = getattr(life, call)(check_mode=True)
+    assert found["changed"] is True
+    assert found["diff"]["before"] == before
+    assert found["diff"]["after"] != before
+    assert life.kube.writes == []
+    assert life.status == before
+
+
+@pytest.mark.parametrize("call", ["started", "finished", "failed", "deleting"])
+def test_without_a_resource_there_is_no_status(call: str) -> None:
+    life = Life(pod("orders-0"))
+    assert getattr(life, call)() == {"changed": False}
+    assert life.kube.writes == []
+
+
+def test_deleting_is_final(running: Life) -> None:
+    running.deleting()
+    running.written()
+    assert running.deleting()["changed"] is False
+    assert running.started()["phase"] == "Deleting"
+    assert running.finished()["phase"] == "Deleting"
+    assert running.failed()["phase"] == "Deleting"
+
+
+@pytest.mark.parametrize("message", ["x" * 5000, "\U0001f418" * 2000, "a" + "\u00e4" * 3000, ""])
+def test_an_event_fits_the_api_in_bytes(message: str) -> None:
+    life = Life(paradedb(1, phase="Creating"))
+    life.failed("Broken", message)
+    (told,) = [event[2] for event in life.kube.events()]
+    assert len(told.encode()) <= LONGEST_MESSAGE
+    assert message.startswith(told)
+    assert life.status["message"] == message
+
+
+def test_an_event_is_about_the_resource() -> None:
+    life = Life()
+    life.started()
+    (event,) = [item for (kind, *_rest), item in life.kube.objects.items() if kind == "Event"]
+    assert event["involvedObject"] == {
+        "apiVersion": "database.paradedb.io/v1alpha1",
+        "kind": "ParadeDB",
+        "name": "orders",
+        "namespace": "prod",
+        "uid": "uid-1",
+        "resourceVersion": "7",
+    }
+    assert event["metadata"]["namespace"] == "prod"
+    assert event["metadata"]["name"].startswith("orders.")
+    assert event["reportingComponent"] == "database.paradedb.io/paradedb-operator"

@@ -1,0 +1,167 @@
+"""The schema without an API server: what the resource's own file says, applied here."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.paradedb.db.plugins.module_utils import schema
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+
+from .conftest import CHECKOUT
+
+
+def test_the_file_is_the_one_that_is_deployed() -> None:
+    deployed = CHECKOUT / "deploy" / "crd" / schema.CRD_FILE.name
+    assert schema.CRD_FILE.read_text() == deployed.read_text()
+
+
+def test_an_empty_spec_is_completed() -> None:
+    completed = schema.complete_spec({})
+    assert completed["replicas"] == 1
+    assert completed["postgresVersion"] == "17"
+    assert completed["storage"] == {
+        "size": "10Gi",
+        "accessModes": ["ReadWriteOnce"],
+        "reclaimPolicy": "Retain",
+    }
+    assert completed["auth"] == {"database": "paradedb"}
+    assert completed["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": False}
+    assert completed["serviceType"] == "ClusterIP"
+    assert "image" not in completed
+    assert "postgresConfig" not in completed
+
+
+def test_completion_is_stable_and_leaves_its_input() -> None:
+    spec = {"storage": {"size": "5Gi", "walStorage": {}}, "extensions": {"pgVector": True}}
+    before = copy.deepcopy(spec)
+    once = schema.complete_spec(spec)
+    assert spec == before
+    assert schema.complete_spec(once) == once
+    assert once["storage"]["walStorage"] == {"size": "5Gi"}
+    assert once["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": True}
+
+
+def test_two_completions_share_nothing() -> None:
+    first = schema.complete_spec({})
+    first["storage"]["accessModes"].append("x")
+    assert schema.complete_spec({})["storage"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_every_default_passes_its_own_schema() -> None:
+    enabled = {
+        name: {}
+        for name in ("storage", "auth", "tls", "connectionPooling", "backup", "monitoring", "extensions")
+    }
+    schema.complete_spec(schema.complete_spec(enabled))
+
+
+@pytest.mark.parametrize(
+    "name", sorted((CHECKOUT / "deploy" / "samples").glob("*.yaml"), key=str), ids=lambda p: p.name
+)
+def test_the_samples_are_complete_specs(name: Any) -> None:
+    for document in yaml.safe_load_all(name.read_text()):
+        if document and document["kind"] == "ParadeDB":
+            schema.complete_spec(document.get("spec") or {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"imag": "x"}, "spec.imag"),
+        ({"storage": {"sise": "1Gi"}}, "spec.storage.sise"),
+        ({"storage": {"walStorage": {"x": 1}}}, "spec.storage.walStorage.x"),
+        ({"replicas": 0}, "spec.replicas"),
+        ({"replicas": 11}, "spec.replicas"),
+        ({"replicas": "1"}, "spec.replicas"),
+        ({"replicas": 1.5}, "spec.replicas"),
+        ({"replicas": True}, "spec.replicas"),
+        ({"postgresVersion": "14"}, "spec.postgresVersion"),
+        ({"postgresVersion": 17}, "spec.postgresVersion"),
+        ({"image": ""}, "spec.image"),
+        ({"image": "x" * 513}, "spec.image"),
+        ({"image": ["x"]}, "spec.image"),
+        ({"imagePullPolicy": "Sometimes"}, "spec.imagePullPolicy"),
+        ({"imagePullSecrets": [{}]}, "spec.imagePullSecrets[0].name"),
+        ({"imagePullSecrets": ["x"]}, "spec.imagePullSecrets[0]"),
+        ({"storage": {"size": "many"}}, "spec.storage.size"),
+        ({"storage": {"size": "1GB"}}, "spec.storage.size"),
+        ({"storage": {"size": "-1Gi"}}, "spec.storage.size"),
+        ({"storage": {"size": True}}, "spec.storage.size"),
+        ({"storage": {"size": 1.5}}, "spec.storage.size"),
+        ({"storage": {"accessModes": []}}, "spec.storage.accessModes"),
+        ({"storage": {"accessModes": ["ReadOnlyMany"]}}, "spec.storage.accessModes[0]"),
+        ({"storage": []}, "spec.storage"),
+        ({"storage": "10Gi"}, "spec.storage"),
+        ({"resources": {"limits": {"memory": []}}}, "spec.resources.limits.memory"),
+        ({"auth": {"database": ""}}, "spec.auth.database"),
+        ({"auth": {"database": "x" * 64}}, "spec.auth.database"),
+        ({"auth": {"superuserSecretRef": {}}}, "spec.auth.superuserSecretRef.name"),
+        ({"auth": {"superuserSecretRef": {"name": "../x"}}}, "spec.auth.superuserSecretRef.name"),
+        ({"auth": {"superuserSecretRef": {"name": "x\n"}}}, "spec.auth.superuserSecretRef.name"),
+        ({"auth": {"pgHBA": "host all all all md5"}}, "spec.auth.pgHBA"),
+        ({"auth": {"pgHBA": [1]}}, "spec.auth.pgHBA[0]"),
+        ({"auth": {"pgHBA": ["x"] * 101}}, "spec.auth.pgHBA"),
+        ({"postgresConfig": {"work_mem": 1}}, "spec.postgresConfig.work_mem"),
+        ({"postgresConfig": {"fsync": False}}, "spec.postgresConfig.fsync"),
+        ({"postgresConfig": ["work_mem=1MB"]}, "spec.postgresConfig"),
+        ({"postgresConfig": {f"a.s{number}": "1" for number in range(201)}}, "spec.postgresConfig"),
+        ({"extensions": {"pgSearch": "yes"}}, "spec.extensions.pgSearch"),
+        ({"extensions": {"additional": [""]}}, "spec.extensions.additional[0]"),
+        ({"extensions": {"additional": ["hstore", "hstore"]}}, "spec.extensions.additional"),
+        ({"serviceType": "Headless"}, "spec.serviceType"),
+        ({"nodeSelector": {"a": 1}}, "spec.nodeSelector.a"),
+        ({"tolerations": [{"key": 1}]}, "spec.tolerations[0].key"),
+        ({"tolerations": [{"unknown": "x"}]}, "spec.tolerations[0].unknown"),
+        ({"podSecurityContext": {"runAsUser": "999"}}, "spec.podSecurityContext.runAsUser"),
+        ({"affinity": {"nodeAffinity": []}}, "spec.affinity.nodeAffinity"),
+    ],
+    ids=str,
+)
+def test_what_the_api_server_would_refuse_is_refused_with_its_field(spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refused) as caught:
+        schema.complete_spec(spec)
+    assert caught.value.field == field
+    assert caught.value.reason == "InvalidSpec"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"storage": {"size": 1073741824}},
+        {"storage": {"size": "1.5Gi"}},
+        {"resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "250m"}}},
+        {"postgresConfig": {"work_mem": "1MB", "paradedb.enable_custom_scan": "off"}},
+        {"nodeSelector": {"kubernetes.io/os": "linux"}},
+        {"tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5}]},
+        {"podSecurityContext": {"runAsUser": 1000, "sysctls": [{"name": "a", "value": "b"}]}},
+        {"auth": {"database": "x", "superuserSecretRef": {"name": "s.x"}, "pgHBA": ["host all all all md5"]}},
+        {"image": "registry:5000/paradedb@sha256:abc", "imagePullSecrets": [{"name": "x"}]},
+    ],
+    ids=str,
+)
+def test_what_the_api_server_takes_is_taken_as_it_is(spec: dict[str, Any]) -> None:
+    completed = schema.complete_spec(spec)
+    for name, value in spec.items():
+        if isinstance(value, dict):
+            assert value.items() <= completed[name].items()
+        else:
+            assert completed[name] == value
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"replicas": None},
+        {"storage": None},
+        {"extensions": {"pgSearch": None}},
+        {"image": None, "resources": None},
+        {"auth": {"superuserSecretRef": None, "pgHBA": None}},
+    ],
+    ids=str,
+)
+def test_null_is_the_same_as_nothing(spec: dict[str, Any]) -> None:
+    """The API server drops a null before it fills in the defaults."""
+    assert schema.complete_spec(spec) == schema.complete_spec({})
