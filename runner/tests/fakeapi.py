@@ -191,8 +191,8 @@ class FakeApi:
                     await response.write(line)
         finally:
             self._streams.discard(stream)
-        assert request.transport
-        request.transport.abort()
+        if request.transport:
+            request.transport.abort()
         return response
 
     def _create(self, plural: str, namespace: str, obj: Object) -> web.Response:

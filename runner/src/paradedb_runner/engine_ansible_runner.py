@@ -1,9 +1,11 @@
 """The reference engine: ansible-runner, in one child process for each run."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import shlex
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -16,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 1 << 20
 _ERROR_BYTES = 4096
-_GRACE = 8.0  # seconds a child gets for ending its own tree, a little more than it allows itself
+_GRACE = 10.0  # seconds a child gets for ending its own tree, more than it gives its processes
 
 
 class AnsibleRunnerEngine:
@@ -47,16 +49,16 @@ class AnsibleRunnerEngine:
 
     async def _end(self, child: Process, ident: str) -> None:
         """After the child nothing is left of the run, whether it ended well, was cancelled or was killed."""
-        if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
             child.terminate()
         try:
             await asyncio.wait_for(child.wait(), _GRACE)
         except TimeoutError:
             log.warning("run %s does not end, killing it", ident)
             tree = [*proctree.descendants(child.pid), child.pid]
-            await asyncio.to_thread(proctree.end_all, lambda: _alive(tree), 0)
-            await child.wait()
+            await asyncio.to_thread(proctree.end_all, lambda: proctree.alive(tree), 0)
         await asyncio.to_thread(proctree.end_all, lambda: proctree.orphans(ident), 0)
+        await child.wait()
         self._children.discard(child.pid)
         proctree.reap(self._children)
 
@@ -80,7 +82,9 @@ async def _converse(child: Process, request: RunRequest, on_event: Callable[[Tas
                 outcome.rc, outcome.error = message["rc"], message["error"]
                 outcome.stats = Stats(**message["stats"]) if message["stats"] else None
         if not reported:
-            raise EngineError(shorten(await errors) or "the process of the run was killed")
+            await asyncio.wait({errors}, timeout=1)  # its end, unless an orphan holds the other side
+            said = errors.result() if errors.done() else ""
+            raise EngineError(shorten(said) or "the process of the run was killed")
         return outcome
     finally:
         errors.cancel()
@@ -102,7 +106,6 @@ def _environment(request: RunRequest) -> dict[str, str]:
 
 
 def _order(request: RunRequest) -> bytes:
-    arguments = [f"-e @{request.extra_vars}", *request.arguments]
     return json.dumps(
         {
             "parent": os.getpid(),
@@ -110,7 +113,7 @@ def _order(request: RunRequest) -> bytes:
             "directory": str(request.directory),
             "playbook": str(request.playbook),
             "inventory": str(request.inventory),
-            "arguments": " ".join(arguments),
+            "arguments": shlex.join(request.arguments),
             "verbosity": request.verbosity,
             "keep_output": request.keep_output,
         }
@@ -123,7 +126,3 @@ async def _tail(stream: asyncio.StreamReader) -> str:
     while chunk := await stream.read(65536):
         text = (text + chunk)[-_ERROR_BYTES:]
     return text.decode(errors="replace").strip()
-
-
-def _alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path("/proc", str(pid)).exists()]

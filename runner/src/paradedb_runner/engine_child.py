@@ -47,7 +47,7 @@ def main() -> int:
         return 128 + signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        proctree.end_all(lambda: proctree.descendants(os.getpid()), _GRACE)
+        _end_tree()
     return 0
 
 
@@ -73,6 +73,7 @@ class _Run:
             fact_cache_type="memory",
             settings={"suppress_output_file": not request["keep_output"]},
             event_handler=self._event,
+            cancel_callback=lambda: False,  # without one it takes SIGTERM over and looks at it every 5 s
         )
         if self._stats is None:
             self._stats = _left_behind(Path(runner.config.artifact_dir))
@@ -107,8 +108,14 @@ def _send(report: Any, line: dict[str, Any]) -> None:
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """End the tree right here: the terminal library, unwound by an exception, would try so for seconds."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_tree()
     raise _Terminated
+
+
+def _end_tree() -> None:
+    proctree.end_all(lambda: proctree.descendants(os.getpid()), _GRACE)
 
 
 if __name__ == "__main__":

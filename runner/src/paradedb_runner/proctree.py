@@ -44,6 +44,12 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those of ``pids`` that still run; one that ended but was not collected does not."""
+    running = {pid for pid, _ in _processes()}
+    return [pid for pid in pids if pid in running]
+
+
 def orphans(ident: str) -> list[int]:
     """
     Our own direct children that belong to run ``ident``: what was left when its engine process was killed.
