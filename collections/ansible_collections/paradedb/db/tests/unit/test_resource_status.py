@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.module_utils.events import LONGEST_MESSAGE
+from ansible_collections.paradedb.db.plugins.modules import status as module
 
 from .fake_kube import FakeKube, pod
 
@@ -35,21 +35,35 @@ class Life:
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.kube = FakeKube(*(objects or [paradedb()]))
 
-    def started(self, check_mode: bool = False) -> dict[str, Any]:
-        return resource_status.started(self.kube, "prod", "orders", check_mode)  # type: ignore[arg-type]
+    @property
+    def generation(self) -> int:
+        return self.kube.objects.get(("ParadeDB", "prod", "orders"), paradedb())["metadata"]["generation"]
 
-    def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, check_mode: bool = False) -> Any:
-        arguments = ("prod", "orders", rollout, database, check_mode)
-        return resource_status.finished(self.kube, *arguments)  # type: ignore[arg-type]
+    def call(self, state: str, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"), {"metadata": {"generation": 0}})
+        parameters = {
+            "name": "orders",
+            "namespace": "prod",
+            "state": state,
+            "generation": resource["metadata"]["generation"],
+            "rollout": SETTLED,
+            "database": CONNECTED,
+            "reason": "Broken",
+            "message": "why",
+        }
+        return module.run(parameters | more, self.kube, check_mode)  # type: ignore[arg-type]
 
-    def failed(
-        self, reason: str = "Broken", message: str = "why", check_mode: bool = False
-    ) -> dict[str, Any]:
-        arguments = ("prod", "orders", reason, message, check_mode)
-        return resource_status.failed(self.kube, *arguments)  # type: ignore[arg-type]
+    def started(self, **more: Any) -> dict[str, Any]:
+        return self.call("started", **more)
 
-    def deleting(self, check_mode: bool = False) -> dict[str, Any]:
-        return resource_status.deleting(self.kube, "prod", "orders", check_mode)  # type: ignore[arg-type]
+    def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, **more: Any) -> dict[str, Any]:
+        return self.call("finished", rollout=rollout, database=database, **more)
+
+    def failed(self, reason: str = "Broken", message: str = "why", **more: Any) -> dict[str, Any]:
+        return self.call("failed", reason=reason, message=message, **more)
+
+    def deleting(self, **more: Any) -> dict[str, Any]:
+        return self.call("deleting", **more)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -214,6 +228,25 @@ def test_missing_extensions_are_a_condition_not_a_failure(running: Life) -> None
     assert (condition["status"], condition["reason"]) == ("False", "ExtensionMissing")
     assert "pg_analytics: the image does not have it" in condition["message"]
     assert condition["message"].startswith("spec.extensions: ")
+
+
+def test_a_spec_that_changes_during_a_pass_is_the_next_passs(running: Life) -> None:
+    """Only the generation that the pass worked on counts as observed."""
+    running.change_spec()
+    running.started()
+    running.change_spec()
+    assert running.finished(generation=2)["phase"] == "Running"
+    assert running.status["observedGeneration"] == 2
+    assert running.condition("Ready")["observedGeneration"] == 2
+    assert running.started()["phase"] == "Updating"
+    running.change_spec()
+    running.failed(generation=3)
+    assert running.status["observedGeneration"] == 3
+
+
+def test_a_failure_before_the_resource_was_read(running: Life) -> None:
+    assert running.failed(generation=0)["phase"] == "Running"
+    assert running.condition("Degraded")["status"] == "True"
 
 
 def test_transition_times_survive_other_changes(running: Life) -> None:

@@ -118,7 +118,7 @@ def test_the_samples_are_complete_specs(name: Any) -> None:
         ({"podSecurityContext": {"runAsUser": "999"}}, "spec.podSecurityContext.runAsUser"),
         ({"affinity": {"nodeAffinity": []}}, "spec.affinity.nodeAffinity"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:70],
 )
 def test_what_the_api_server_would_refuse_is_refused_with_its_field(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused) as caught:
@@ -140,7 +140,7 @@ def test_what_the_api_server_would_refuse_is_refused_with_its_field(spec: dict[s
         {"auth": {"database": "x", "superuserSecretRef": {"name": "s.x"}, "pgHBA": ["host all all all md5"]}},
         {"image": "registry:5000/paradedb@sha256:abc", "imagePullSecrets": [{"name": "x"}]},
     ],
-    ids=str,
+    ids=lambda value: str(value)[:70],
 )
 def test_what_the_api_server_takes_is_taken_as_it_is(spec: dict[str, Any]) -> None:
     completed = schema.complete_spec(spec)
@@ -160,7 +160,7 @@ def test_what_the_api_server_takes_is_taken_as_it_is(spec: dict[str, Any]) -> No
         {"image": None, "resources": None},
         {"auth": {"superuserSecretRef": None, "pgHBA": None}},
     ],
-    ids=str,
+    ids=lambda value: str(value)[:70],
 )
 def test_null_is_the_same_as_nothing(spec: dict[str, Any]) -> None:
     """The API server drops a null before it fills in the defaults."""

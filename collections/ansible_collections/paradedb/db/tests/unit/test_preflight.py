@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.paradedb.db.plugins.module_utils import patroni, preflight
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed
+from ansible_collections.paradedb.db.plugins.modules import paradedb_info
+
+from .fake_kube import FakeKube, pod
+from .private_postgres import PrivatePostgres
+
+
+def spec(**more: Any) -> dict[str, Any]:
+    return {"auth": {"database": "app"}, "storage": {"size": "10Gi"}} | more
+
+
+def secret(name: str, username: str) -> dict[str, Any]:
+    data = {"username": username, "password": "p"}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+
+
+def stateful_set(**sizes: str) -> dict[str, Any]:
+    claims = [
+        {"metadata": {"name": name}, "spec": {"resources": {"requests": {"storage": size}}}}
+        for name, size in sizes.items()
+    ]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "orders"},
+        "spec": {"volumeClaimTemplates": claims},
+    }
+
+
+def check(wanted: dict[str, Any], *objects: dict[str, Any], name: str = "orders") -> None:
+    preflight.check(FakeKube(*objects), "prod", name, wanted)  # type: ignore[arg-type]
+
+
+def refusal(wanted: dict[str, Any], *objects: dict[str, Any], name: str = "orders") -> Refused:
+    with pytest.raises(Refused) as caught:
+        check(wanted, *objects, name=name)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["a", "orders", "a-b", "a1", "x" * 45, "on", "null"])
+def test_names_that_serve(name: str) -> None:
+    check(spec(), name=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "1a", "-a", "a-", "a.b", "a_b", "a b", "x" * 46, "a\n", "a/b", "\u00fc", "a\0", "../x"]
+)
+def test_names_that_do_not(name: str) -> None:
+    assert refusal(spec(), name=name).field == "metadata.name"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason", "field"),
+    [
+        (spec(replicas=3), "NotAvailable", "spec.replicas"),
+        (spec(backup={"enabled": True}), "NotAvailable", "spec.backup.enabled"),
+        (spec(auth={"database": "a", "pgHBA": ["nonsense"]}), "InvalidHBARule", "spec.auth.pgHBA[0]"),
+        (spec(postgresConfig={"port": "1"}), "InvalidSetting", "spec.postgresConfig.port"),
+        (
+            spec(auth={"database": "a", "superuserSecretRef": {"name": "none"}}),
+            "SecretNotFound",
+            "spec.auth.superuserSecretRef",
+        ),
+    ],
+)
+def test_every_check_is_made(wanted: dict[str, Any], reason: str, field: str) -> None:
+    found = refusal(wanted)
+    assert (found.reason, found.field) == (reason, field)
+
+
+def test_the_superuser_keeps_its_name_once_there_is_a_database() -> None:
+    wanted = spec(auth={"database": "a", "superuserSecretRef": {"name": "mine"}})
+    objects = [secret("mine", "boss"), secret("orders-credentials", "postgres")]
+    check(wanted, *objects)
+    found = refusal(wanted, *objects, stateful_set(data="10Gi"))
+    assert found.reason == "SuperuserRenamed"
+    assert "'postgres'" in str(found)
+    check(
+        wanted,
+        secret("mine", "postgres"),
+        secret("orders-credentials", "postgres"),
+        stateful_set(data="10Gi"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "storage", "field"),
+    [
+        ({"data": "10Gi"}, {"size": "10Gi"}, None),
+        ({"data": "10Gi"}, {"size": "10240Mi"}, None),
+        ({"data": "10Gi"}, {"size": 10737418240}, None),
+        ({"data": "10Gi"}, {"size": "11Gi"}, "spec.storage.size"),
+        ({"data": "10Gi"}, {"size": "9Gi"}, "spec.storage.size"),
+        ({"data": "10Gi"}, {"size": "10Gi", "walStorage": {"size": "5Gi"}}, "spec.storage.walStorage"),
+        ({"data": "10Gi", "wal": "5Gi"}, {"size": "10Gi"}, "spec.storage.walStorage"),
+        ({"data": "10Gi", "wal": "5Gi"}, {"size": "10Gi", "walStorage": {"size": "5Gi"}}, None),
+        (
+            {"data": "10Gi", "wal": "5Gi"},
+            {"size": "10Gi", "walStorage": {"size": "6Gi"}},
+            "spec.storage.walStorage.size",
+        ),
+    ],
+)
+def test_volumes_stay_as_they_are(sizes: dict[str, str], storage: dict[str, Any], field: str | None) -> None:
+    if field is None:
+        check(spec(storage=storage), stateful_set(**sizes))
+    else:
+        found = refusal(spec(storage=storage), stateful_set(**sizes))
+        assert (found.reason, found.field) == ("ImmutableField", field)
+
+
+# The running PostgreSQL judges
+
+
+@pytest.fixture
+def kube(postgres: PrivatePostgres) -> Iterator[FakeKube]:
+    cluster = FakeKube(pod("orders-0", role="primary"))
+
+    def run(command: list[str], stdin: str) -> str:
+        code, output, errors = postgres.execute(command, stdin)
+        if code != 0:
+            raise ExecFailed(code, errors)
+        return output
+
+    cluster.run = run
+    yield cluster
+    Path("/tmp/check.conf").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "words"),
+    [
+        ({"work_mem": "abc"}, "work_mem", "abc"),
+        ({"work_mem": "1KB"}, "work_mem", "1KB"),
+        ({"wrk_mem": "1MB"}, "wrk_mem", "unrecognized"),
+        ({"random_page_cost": "-1"}, "random_page_cost", "-1"),
+        ({"autovacuum": "perhaps"}, "autovacuum", "Boolean"),
+        ({"synchronous_commit": "perhaps"}, "synchronous_commit", "perhaps"),
+        ({"zero": "1", "autovacuum": "on"}, "zero", "unrecognized"),
+        ({"log_min_messages": "fatal", "work_mem": "x"}, "work_mem", "x"),
+        ({"log_line_prefix": "FATAL: LOG: ", "work_mem": "x"}, "work_mem", "x"),
+    ],
+)
+def test_a_setting_that_postgresql_refuses_is_named(
+    kube: FakeKube, settings: dict[str, str], name: str, words: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        preflight.check(kube, "prod", "orders", spec(postgresConfig=settings))  # type: ignore[arg-type]
+    assert caught.value.reason == "InvalidSetting"
+    assert caught.value.field == f"spec.postgresConfig.{name}"
+    assert words in str(caught.value)
+    assert "/tmp" not in str(caught.value)
+    assert "auto.conf" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"work_mem": "5MB"},
+        {"application_name": "it's # \\ \U0001f418"},
+        {"paradedb.enable_custom_scan": "off"},
+        {"shared_preload_libraries": "auto_explain"},
+        {"log_line_prefix": "%m LOG: "},
+    ],
+)
+def test_a_setting_that_postgresql_takes_passes(kube: FakeKube, settings: dict[str, str]) -> None:
+    preflight.check(kube, "prod", "orders", spec(postgresConfig=settings))  # type: ignore[arg-type]
+    ((target, _command, _stdin),) = kube.commands
+    assert target == "orders-0"
+
+
+def test_nothing_is_asked_when_nothing_changed(kube: FakeKube) -> None:
+    wanted = spec(postgresConfig={"work_mem": "5MB"})
+    text = patroni.dump(patroni.dynamic_configuration(wanted, "postgres"))
+    kube.put(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "orders-patroni-config", "annotations": {"config": text}},
+        }
+    )
+    preflight.check(kube, "prod", "orders", wanted)  # type: ignore[arg-type]
+    assert kube.commands == []
+    preflight.check(kube, "prod", "orders", spec(postgresConfig={"work_mem": "6MB"}))  # type: ignore[arg-type]
+    assert len(kube.commands) == 1
+
+
+def test_without_a_running_pod_the_pod_checks_itself() -> None:
+    waiting = {"name": "paradedb", "image": "x", "state": {"waiting": {}}}
+    check(spec(postgresConfig={"work_mem": "abc"}), pod("orders-0", ready=False, containerStatuses=[waiting]))
+
+
+@pytest.mark.parametrize(
+    "stderr", ["", "sh: head: not found\n", "line 99 of nothing LOG: syntax error line 99", "LOG:"]
+)
+def test_any_answer_makes_a_refusal(stderr: str) -> None:
+    cluster = FakeKube(pod("orders-0", role="primary"))
+
+    def run(command: list[str], stdin: str) -> str:
+        raise ExecFailed(1, stderr)
+
+    cluster.run = run
+    with pytest.raises(Refused) as caught:
+        preflight.check(cluster, "prod", "orders", spec(postgresConfig={"work_mem": "1MB"}))  # type: ignore[arg-type]
+    assert caught.value.reason == "InvalidSetting"
+
+
+# paradedb_info
+
+
+def resource(**more: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "database.paradedb.io/v1alpha1",
+        "kind": "ParadeDB",
+        "metadata": {"name": "orders", "uid": "u-1", "generation": 3},
+        "spec": {},
+    } | more
+
+
+def info(kube: FakeKube, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    parameters = {"name": "orders", "namespace": "prod", "spec": given}
+    return paradedb_info.run(parameters, kube, False)  # type: ignore[arg-type]
+
+
+def test_the_resource_is_read_and_completed() -> None:
+    found = info(FakeKube(resource(status={"phase": "Running"})))
+    assert found["spec"]["replicas"] == 1
+    assert found["uid"] == "u-1"
+    assert found["generation"] == 3
+    assert found["owner"] == {
+        "apiVersion": "database.paradedb.io/v1alpha1",
+        "kind": "ParadeDB",
+        "name": "orders",
+        "uid": "u-1",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def test_a_given_spec_needs_no_resource_and_suffers_none() -> None:
+    found = info(FakeKube(), {"replicas": 1})
+    assert (found["owner"], found["uid"], found["generation"]) == ({}, "prod/orders", 0)
+    with pytest.raises(Refused) as caught:
+        info(FakeKube(resource()), {})
+    assert caught.value.reason == "ManagedByOperator"
+    with pytest.raises(Refused) as caught:
+        info(FakeKube())
+    assert caught.value.reason == "NotFound"
