@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import DEMO, key
 from paradedb_runner.dependents import DependentDigest, triggered
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.predicates import wants_pass
 from paradedb_runner.selector import parse_selector
 from paradedb_runner.watches import Role, Watch
+from support import DEMO, key
 
 digest = DependentDigest([DEMO])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_settings
 from fakeapi import until
 from paradedb_runner import proctree, runner_events
 from paradedb_runner.engine import (
@@ -26,6 +25,7 @@ from paradedb_runner.engine_ansible_runner import AnsibleRunnerEngine
 from paradedb_runner.inputdir import input_directory, private_base
 from paradedb_runner.reconcile import run_environment
 from paradedb_runner.watches import Playbook, Role
+from support import make_settings
 
 Run = Callable[..., Any]
 

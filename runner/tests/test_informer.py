@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from conftest import DEMO
 from fakeapi import Fault, until
 from paradedb_runner.backoff import Backoff
 from paradedb_runner.informer import Informer
+from support import DEMO
 
 
 class Recorder:

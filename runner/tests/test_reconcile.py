@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEMO, key, make_settings
 from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
 from paradedb_runner.engine import EngineError, RunOutcome, Stats
@@ -15,6 +14,7 @@ from paradedb_runner.events import EventRecorder
 from paradedb_runner.reconcile import Reconciler, run_environment
 from paradedb_runner.selector import parse_selector
 from paradedb_runner.watches import Finalizer, Playbook, Role, Watch
+from support import DEMO, key, make_settings
 
 A = key("a")
 FINALIZER = "example.com/finalizer"

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from conftest import DEMO, key
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.workqueue import Lane, TokenBucket, WorkQueue
+from support import DEMO, key
 
 pytestmark = pytest.mark.looptime
 OTHER = GroupVersionKind("example.com", "v1", "Other")

@@ -1,0 +1,61 @@
+"""Fixtures of the tests that need a real API server; without one they are skipped and say so."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from harness import Cluster, Runner, install, until
+from kubernetes import client, config
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason="KUBECONFIG names no cluster")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            if not os.environ.get("KUBECONFIG"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def kinds() -> Iterator[tuple[client.ApiClient, str]]:
+    """Install the two kinds in a group nobody else has."""
+    config.load_kube_config()
+    group = f"t{uuid4().hex[:8]}.example.com"
+    with client.ApiClient() as api:
+        extensions = client.ApiextensionsV1Api(api)
+        for kind in ("Demo", "Broken"):
+            install(extensions, group, kind)
+        yield api, group
+        for kind in ("Demo", "Broken"):
+            extensions.delete_custom_resource_definition(f"{kind.lower()}s.{group}")
+
+
+@pytest.fixture
+def cluster(kinds: tuple[client.ApiClient, str]) -> Iterator[Cluster]:
+    """A namespace for one test; resources left in it lose their finalizers."""
+    api, group = kinds
+    cluster = Cluster(api, group, f"runner-{uuid4().hex[:8]}")
+    cluster.core.create_namespace({"metadata": {"name": cluster.namespace}})
+    yield cluster
+    cluster.release()
+    cluster.core.delete_namespace(cluster.namespace)
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+    """Start runners and wait until they are ready; none survives the test."""
+    started: list[Runner] = []
+
+    def go(*flags: str, wait: bool = True) -> Runner:
+        runner = Runner(cluster, tmp_path, *flags)
+        started.append(runner)
+        if wait:
+            until(runner.ready)
+        return runner
+
+    yield go
+    for runner in started:
+        runner.clean_up()

@@ -1,0 +1,41 @@
+"""Names and settings that several areas share."""
+
+from pathlib import Path
+from typing import Any
+
+from paradedb_runner.objects import GroupVersionKind, Key
+from paradedb_runner.settings import Settings
+
+DEMO = GroupVersionKind("example.com", "v1", "Demo")
+CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
+
+
+def key(name: str, gvk: GroupVersionKind = DEMO) -> Key:
+    return Key(gvk, "ns", name)
+
+
+def make_settings(**changed: Any) -> Settings:
+    values: dict[str, Any] = {
+        "watches_file": Path("watches.yaml"),
+        "kubeconfig": None,
+        "namespaces": ("ns",),
+        "reconcile_period": 60.0,
+        "run_slots": 2,
+        "run_timeout": 60.0,
+        "graceful_shutdown_timeout": 5.0,
+        "ansible_verbosity": 0,
+        "ansible_arguments": (),
+        "ansible_log_events": "tasks",
+        "inventory": None,
+        "artifacts": None,
+        "metrics_address": "0",
+        "metrics_secure": False,
+        "metrics_require_rbac": False,
+        "metrics_certificate": None,
+        "health_address": "0",
+        "leader_elect": False,
+        "leader_election_id": "test",
+        "leader_election_namespace": "ns",
+        "environ": {},
+    }
+    return Settings(**(values | changed))
