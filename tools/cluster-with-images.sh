@@ -16,7 +16,7 @@ kube() {
 ensure_images() {
     python3 "$root/tools/images" build all
     local name
-    for name in operator test-database; do
+    for name in operator test-database test-database-17b; do
         python3 "$root/tools/localcluster" load-image "$(python3 "$root/tools/images" path "$name")"
     done
 }

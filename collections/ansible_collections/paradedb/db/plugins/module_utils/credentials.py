@@ -74,8 +74,8 @@ def _decode_users(secret: Object, field: str, name: str) -> dict[str, str]:
     username = values["username"]
     if len(username.encode()) > 63 or username.startswith("pg_") or not username.isprintable():
         raise Refused("InvalidSecret", field, f"the username in Secret {name!r} is not a valid role name")
-    if username in (REPLICATION_USER, REWIND_USER):
-        raise Refused("InvalidSecret", field, f"the username in Secret {name!r} is reserved by the operator")
+    if username in (REPLICATION_USER, REWIND_USER, "public", "none"):
+        raise Refused("InvalidSecret", field, f"the username in Secret {name!r} is reserved")
     if "\0" in values["password"] or "\n" in values["password"]:
         raise Refused(
             "InvalidSecret", field, f"the password in Secret {name!r} must be one line; remove the line break"

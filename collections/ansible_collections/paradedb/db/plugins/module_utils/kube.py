@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 
 try:
     from kubernetes.client import CoreV1Api
@@ -69,7 +70,10 @@ class Kube:
     def __init__(self, auth: dict[str, Any]) -> None:
         """``auth``: kubernetes.core's authentication options by name; absent ones come from its environment
         variables, the kubeconfig or the pod's service account."""
-        self._client = get_api_client(**auth).client
+        try:
+            self._client = get_api_client(**auth).client
+        except (CoreException, HTTPError) as error:
+            raise KubeError(0, f"no connection to the API server: {error}") from error
 
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
         """The object, None when there is none."""
@@ -168,6 +172,8 @@ class Kube:
                 _request_timeout=REQUEST_TIMEOUT,
             )
             return json.loads(response.data)
+        except ValueError:
+            raise KubeError(0, "the API server's answer is not JSON") from None
         except DynamicApiError as error:
             raise KubeError(error.status or 0, _explain(error)) from None
         except HTTPError as error:

@@ -100,13 +100,14 @@ def _check_live(kube: Kube, namespace: str, name: str, wanted: dict[str, Any]) -
 
 def _refusal(stderr: str, names: list[str]) -> Refused:
     """PostgreSQL's complaint about a file, told of the setting it means."""
-    complaint = next(
-        (line for line in stderr.splitlines() if "LOG:" in line or "FATAL:" in line), stderr.strip()
-    )
-    message = re.sub(r"^.*?(LOG|FATAL):\s*", "", complaint)
+    lines = [line for line in stderr.splitlines() if re.search(r"(LOG|FATAL):  ", line)]
+    lines = [line for line in lines if "skipping missing configuration file" not in line]
+    complaint = next((line for line in lines if 'parameter "' in line), lines[0] if lines else stderr.strip())
+    message = re.sub(r"^.*(LOG|FATAL):\s+", "", complaint)
+    name = ""
+    if named := re.search(r'parameter "([^"]+)"', message):
+        name = named.group(1)
+    elif numbered := re.search(r"line (\d+)", message):
+        name = dict(enumerate(names, start=1)).get(int(numbered.group(1)), "")
     message = re.sub(r' in file "[^"]*" line \d+', "", message)
-    mentioned = re.search(r'parameter "([^"]+)"', message) or re.search(r"line (\d+)", complaint)
-    name = mentioned.group(1) if mentioned else ""
-    if name.isdigit():
-        name = names[int(name) - 1]
     return Refused("InvalidSetting", f"spec.postgresConfig.{name}".rstrip("."), message)

@@ -1,4 +1,8 @@
-"""Write the status of a ParadeDB: phases by the state diagram, conditions, an event for each transition."""
+"""Write the status of a ParadeDB: phases by the state diagram, conditions, an event for each transition.
+
+``generation`` is always the one whose spec the pass worked on: the resource may have a newer one by the time
+the status is written, and that one is the next pass's.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,12 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Obje
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, database_selector
 
 
-def started(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
+def started(kube: Kube, namespace: str, name: str, generation: int, check_mode: bool) -> dict[str, Any]:
     """A pass begins: Pending becomes Creating, a changed spec Updating; nothing else is written."""
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
     phase = _phase(resource)
-    generation = resource["metadata"]["generation"]
     target = phases.phase_at_start(
         phase, generation, (resource.get("status") or {}).get("observedGeneration")
     )
@@ -30,7 +33,13 @@ def started(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str
 
 
 def finished(
-    kube: Kube, namespace: str, name: str, rollout: dict[str, Any], database: dict[str, Any], check_mode: bool
+    kube: Kube,
+    namespace: str,
+    name: str,
+    generation: int,
+    rollout: dict[str, Any],
+    database: dict[str, Any],
+    check_mode: bool,
 ) -> dict[str, Any]:
     """A pass ended well: what it found becomes the status."""
     resource = kube.get(API_VERSION, KIND, namespace, name)
@@ -38,7 +47,7 @@ def finished(
         return {"changed": False}
     pods = instances.database_pods(kube, namespace, name)
     progress = phases.Progress(
-        generation=resource["metadata"]["generation"],
+        generation=generation,
         replicas=resource["spec"].get("replicas", 1),
         ready=sum(instances.is_ready(pod) for pod in pods),
         settled=rollout["settled"],
@@ -66,7 +75,7 @@ def finished(
 
 
 def failed(
-    kube: Kube, namespace: str, name: str, reason: str, message: str, check_mode: bool
+    kube: Kube, namespace: str, name: str, generation: int, reason: str, message: str, check_mode: bool
 ) -> dict[str, Any]:
     """A pass failed: the phase says so, the conditions and an event say why."""
     resource = kube.get(API_VERSION, KIND, namespace, name)
@@ -74,7 +83,7 @@ def failed(
         return {"changed": False}
     pods = instances.database_pods(kube, namespace, name)
     progress = phases.Progress(
-        generation=resource["metadata"]["generation"],
+        generation=generation or resource["metadata"]["generation"],
         replicas=resource["spec"].get("replicas", 1),
         ready=sum(instances.is_ready(pod) for pod in pods),
         settled=False,

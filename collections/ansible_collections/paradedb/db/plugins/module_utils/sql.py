@@ -113,7 +113,8 @@ SELECT jsonb_build_object('outcome', current_setting('paradedb_operator.outcome'
 
 # What _EXTENSIONS would do, found out without doing it; the database may not be there yet.
 _FORETELL = r"""
-SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = :'params'::jsonb->>'database') AS exists \gset
+SELECT EXISTS (SELECT FROM pg_catalog.pg_database
+               WHERE datname = :'params'::jsonb->>'database') AS exists \gset
 \if :exists
 \connect -reuse-previous=on :target
 \endif

@@ -34,12 +34,11 @@ def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode:
     for api_version, kind in OWNED_KINDS[1:]:
         deleted += _delete(kube, kube.list(api_version, kind, namespace, instance_selector(name)), check_mode)
     # Patroni makes ConfigMaps of its own, labelled with its scope.
-    left = kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}")
-    deleted += _delete(kube, left, check_mode)
+    deleted += _delete(kube, kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}"), check_mode)
     if delete_data:
         claims = kube.list("v1", "PersistentVolumeClaim", namespace, instance_selector(name))
         deleted += _delete(kube, claims, check_mode)
-    return {"changed": bool(deleted), "deleted": deleted}
+    return {"changed": bool(deleted), "deleted": list(dict.fromkeys(deleted))}
 
 
 def _delete(kube: Kube, items: list[Object], check_mode: bool) -> list[str]:

@@ -45,9 +45,9 @@ uid:
   description: A value unique to this ParadeDB - the resource's uid, or the namespace and name without a resource.
   type: str
   returned: success
-status:
-  description: The resource's status; empty when there is no resource.
-  type: dict
+generation:
+  description: The generation of the resource that the spec is of; 0 when there is no resource.
+  type: int
   returned: success
 """
 
@@ -78,7 +78,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
                 f"{name!r} is a ParadeDB resource in namespace {namespace!r}; edit the resource instead",
             )
         spec = complete_spec(params["spec"])
-        return {"changed": False, "spec": spec, "owner": {}, "uid": f"{namespace}/{name}", "status": {}}
+        return {"changed": False, "spec": spec, "owner": {}, "uid": f"{namespace}/{name}", "generation": 0}
     if resource is None:
         raise Refused(
             "NotFound", "metadata.name", f"there is no ParadeDB {name!r} in namespace {namespace!r}"
@@ -88,7 +88,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         "spec": complete_spec(resource["spec"]),
         "owner": owner_reference(resource),
         "uid": resource["metadata"]["uid"],
-        "status": resource.get("status") or {},
+        "generation": resource["metadata"]["generation"],
     }
 
 

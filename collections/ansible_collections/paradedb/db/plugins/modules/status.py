@@ -17,6 +17,10 @@ options:
     type: str
     choices: [started, finished, failed, deleting]
     required: true
+  generation:
+    description: The generation that the pass works on, as M(paradedb.db.paradedb_info) returned it; 0 when it was not read.
+    type: int
+    default: 0
   rollout:
     description: What M(paradedb.db.rollout) returned; for I(state=finished).
     type: dict
@@ -47,6 +51,7 @@ EXAMPLES = r"""
   paradedb.db.status:
     name: orders
     namespace: production
+    generation: "{{ paradedb.generation }}"
     state: started
 """
 
@@ -71,6 +76,7 @@ ARGUMENT_SPEC = argument_spec(
     name={"type": "str", "required": True},
     namespace={"type": "str", "required": True},
     state={"type": "str", "required": True, "choices": ["started", "finished", "failed", "deleting"]},
+    generation={"type": "int", "default": 0},
     rollout={"type": "dict", "default": {}},
     database={"type": "dict", "default": {}},
     reason={"type": "str", "default": "ReconcileFailed"},
@@ -80,13 +86,13 @@ ARGUMENT_SPEC = argument_spec(
 
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Write the status for the state."""
-    where = (kube, params["namespace"], params["name"])
+    where, generation = (kube, params["namespace"], params["name"]), params["generation"]
     if params["state"] == "started":
-        return resource_status.started(*where, check_mode)
+        return resource_status.started(*where, generation, check_mode)
     if params["state"] == "finished":
-        return resource_status.finished(*where, params["rollout"], params["database"], check_mode)
+        return resource_status.finished(*where, generation, params["rollout"], params["database"], check_mode)
     if params["state"] == "failed":
-        return resource_status.failed(*where, params["reason"], params["message"], check_mode)
+        return resource_status.failed(*where, generation, params["reason"], params["message"], check_mode)
     return resource_status.deleting(*where, check_mode)
 
 
