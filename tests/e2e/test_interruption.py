@@ -51,7 +51,7 @@ def operator_processes() -> list[int]:
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if uid in (directory / "cgroup").read_text() and "python" in os.readlink(directory / "exe"):
+            if uid in (directory / "cgroup").read_text() and "python" in str((directory / "exe").readlink()):
                 found.append(int(directory.name))
         except OSError:  # it ended meanwhile, or is not ours to see
             continue

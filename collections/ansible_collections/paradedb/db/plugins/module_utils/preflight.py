@@ -26,8 +26,12 @@ from ansible_collections.paradedb.db.plugins.module_utils.unavailable import che
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
 
 # The configuration is read from stdin, counted, because exec cannot close stdin; "-C" makes PostgreSQL
-# check the whole file, print one setting and end before it looks at the data directory.
-_CHECK = 'head -c "$0" > /tmp/check.conf && exec postgres -C port -D /tmp -c config_file=/tmp/check.conf'
+# check the whole file, print one setting and end before it looks at the data directory. What it says must
+# not depend on the file's own logging settings.
+_CHECK = (
+    'head -c "$0" > /tmp/check.conf && exec postgres -C port -D /tmp -c config_file=/tmp/check.conf '
+    "-c log_min_messages=warning -c log_line_prefix="
+)
 
 
 def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> None:

@@ -28,10 +28,12 @@ for library in $USER_PRELOAD; do
     preload="$preload,$library"
 done
 
-# "-C" makes PostgreSQL check the whole file and end before it looks at the data directory.
-if ! complaint=$(postgres -C port -D /tmp -c config_file=/etc/postgresql/postgresql.conf 2>&1 >/dev/null); then
-    complaint=$(printf '%s\n' "$complaint" | grep -v 'skipping missing configuration file' | sed -n 's/^.*\(LOG\|FATAL\):  *//p' | head -n 1 |
-        sed 's/ in file "[^"]*" line [0-9]*//')
+# "-C" makes PostgreSQL check the whole file and end before it looks at the data directory. What it says must
+# not depend on the file's own logging settings.
+if ! complaint=$(postgres -C port -D /tmp -c config_file=/etc/postgresql/postgresql.conf \
+    -c log_min_messages=warning -c log_line_prefix= 2>&1 >/dev/null); then
+    complaint=$(printf '%s\n' "$complaint" | grep -v 'skipping missing configuration file' |
+        sed -n 's/^.*\(LOG\|FATAL\):  //p' | head -n 1 | sed 's/ in file "[^"]*" line [0-9]*//')
     refuse InvalidSetting "spec.postgresConfig: $complaint"
 fi
 
