@@ -13,6 +13,7 @@ from fakeengine import BAD, GOOD, FakeEngine
 from paradedb_runner.manager import Controller
 from paradedb_runner.metrics import Metrics
 from paradedb_runner.objects import GroupVersionKind
+from paradedb_runner.tasks import outlast
 from paradedb_runner.watches import Finalizer, Role, Watch
 from support import CONFIG_MAP, DEMO, key, make_settings
 
@@ -275,3 +276,22 @@ async def test_metrics_tell_what_happened(make, served, tmp_path):
     ):
         assert line in text
     assert 'ansible_operator_build_info{commit="",version="' in text
+
+
+async def test_cleaning_up_is_not_cut_short_by_a_second_cancellation():
+    done: list[str] = []
+
+    async def clean() -> None:
+        await asyncio.sleep(0.05)
+        done.append("clean")
+
+    async def work() -> None:
+        await outlast(asyncio.ensure_future(clean()))
+
+    task = asyncio.create_task(work())
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["clean"]

@@ -85,6 +85,7 @@ DELETED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
         (primary(annotations={}), primary(annotations={"a": "b"}), False),
         (primary(), primary(**DELETED), True),
         (primary(**DELETED), primary(**DELETED, resourceVersion="2"), False),
+        (primary(1, **DELETED), primary(2, **DELETED), True),
         (primary(**DELETED, finalizers=["a", "b"]), primary(**DELETED, finalizers=["a"]), True),
     ],
 )

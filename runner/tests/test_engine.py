@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,21 @@ def play(tasks: str) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def short() -> Iterator[Path]:
+    """A directory with a short path: Ansible makes sockets below it."""
+    with tempfile.TemporaryDirectory(prefix="rt-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def run(short: Path) -> Run:
     """Run a playbook text with variables; returns the outcome, the events and the run directory's parent."""
     engine = AnsibleRunnerEngine()
 
     async def go(text: str, ident: str = "run1", **variables: Any) -> tuple[RunOutcome, list[TaskEvent]]:
-        playbook = tmp_path / "play.yml"
+        playbook = short / "play.yml"
         playbook.write_text(text)
-        return await start(engine, tmp_path, Playbook(playbook), ident, variables)
+        return await start(engine, short, Playbook(playbook), ident, variables)
 
     return go
 
@@ -134,12 +142,12 @@ async def test_strings_marked_unsafe_are_not_templated(run):
     assert judge(outcome) is None
 
 
-async def test_a_role_is_found_where_it_was_looked_for(tmp_path):
-    tasks = tmp_path / "roles" / "demo" / "tasks"
+async def test_a_role_is_found_where_it_was_looked_for(short):
+    tasks = short / "roles" / "demo" / "tasks"
     tasks.mkdir(parents=True)
     (tasks / "main.yml").write_text("- name: Inside\n  ansible.builtin.debug:\n")
     engine = AnsibleRunnerEngine()
-    outcome, events = await start(engine, tmp_path, Role("demo", tmp_path / "roles"), "run1", {})
+    outcome, events = await start(engine, short, Role("demo", short / "roles"), "run1", {})
     assert judge(outcome) is None
     assert (events[0].task, events[0].role) == ("Inside", "demo")
 
@@ -166,14 +174,14 @@ def engine_process() -> int:
 SLEEPER = play("- ansible.builtin.command: sleep 300")
 
 
-async def test_a_cancelled_run_leaves_no_process(run, tmp_path):
+async def test_a_cancelled_run_leaves_no_process(run, short):
     going = asyncio.create_task(run(SLEEPER, "cancelled"))
     await until(lambda: any(line.startswith("sleep 300") for line in processes_of("cancelled")), 30)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
     assert processes_of("cancelled") == []
-    assert not (tmp_path / "cancelled").exists()
+    assert not (short / "cancelled").exists()
 
 
 async def test_a_module_that_ignores_sigterm_is_killed(run):
@@ -203,9 +211,9 @@ async def test_a_background_task_does_not_outlive_its_run(run):
     assert processes_of("async") == []
 
 
-def test_directories_of_killed_processes_are_removed_and_others_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead = tmp_path / "paradedb-runner-dead"
+def test_directories_of_killed_processes_are_removed_and_others_are_not(short, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(short))
+    dead = short / "paradedb-runner-dead"
     dead.mkdir()
     (dead / "lock").touch()
     with private_base() as alive, private_base() as other:
@@ -213,7 +221,7 @@ def test_directories_of_killed_processes_are_removed_and_others_are_not(tmp_path
         assert alive.exists()
         assert alive.stat().st_mode & 0o777 == 0o700
         assert other != alive
-    assert list(tmp_path.iterdir()) == []
+    assert list(short.iterdir()) == []
 
 
 # What a run is taken for

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fakeapi import until
+from kubernetes.config import incluster_config
 from paradedb_runner import cli
 from paradedb_runner.api import ApiError
 from paradedb_runner.cgroup import cpu_limit, default_run_slots
@@ -19,6 +20,7 @@ from paradedb_runner.credentials import Credentials, find_kubeconfig
 from paradedb_runner.health import health_app
 from paradedb_runner.http_server import parse_address, serving
 from paradedb_runner.informer import Informer
+from paradedb_runner.inputdir import private_base
 from paradedb_runner.logs import JsonFormatter, fields
 from paradedb_runner.metrics_server import Certificate, Reviewer, metrics_app
 from support import DEMO, key, make_settings
@@ -274,3 +276,12 @@ async def test_the_account_of_a_pod(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("rotated")
     await credentials.reload()
     assert await credentials.headers() == {"Authorization": "bearer rotated"}
+
+
+def test_a_temporary_directory_too_deep_for_sockets_is_refused_at_start(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(OSError, match="too long"), private_base():
+        pass
+    assert list(deep.iterdir()) == []

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown := unknown_keys(settings.watches_file):
             log.warning("keys of %s that nothing reads: %s", settings.watches_file, ", ".join(unknown))
         return asyncio.run(serve(settings, watches))
-    except (WatchesError, ConfigException) as error:
+    except (WatchesError, ConfigException, OSError) as error:
         log.error("cannot start: %s", error)  # noqa: TRY400  (the text says it all)
         return 1
 

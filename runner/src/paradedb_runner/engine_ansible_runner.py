@@ -13,6 +13,7 @@ from pathlib import Path
 
 from paradedb_runner import proctree
 from paradedb_runner.engine import EngineError, RunOutcome, RunRequest, Stats, TaskEvent, shorten
+from paradedb_runner.tasks import outlast
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class AnsibleRunnerEngine:
         try:
             return await _converse(child, request, on_event)
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._end(child, request.ident)))
+            await outlast(asyncio.ensure_future(self._end(child, request.ident)))
 
     async def _end(self, child: Process, ident: str) -> None:
         """After the child nothing is left of the run, whether it ended well, was cancelled or was killed."""

@@ -1,6 +1,7 @@
 """The private directory of a run: input files that hold secrets, and Ansible's own temporary files."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,9 @@ from paradedb_runner.objects import Key
 from paradedb_runner.watches import Content, Playbook
 
 _PREFIX = "paradedb-runner-"
+IDENT_LENGTH = 12  # of a run, which names its directory
+_SOCKET_LIMIT = 107  # longest path of a Unix socket
+_SOCKET = "/tmp/pymp-xxxxxxxx/listener-xxxxxxxx"  # noqa: S108  (what Ansible makes below a run's directory)
 _LOCALHOST = "localhost ansible_connection=local ansible_python_interpreter={{ansible_playbook_python}}\n"
 
 
@@ -42,6 +46,9 @@ def private_base() -> Iterator[Path]:
     for left in parent.glob(f"{_PREFIX}*"):
         _remove_if_abandoned(left)
     base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    if len(str(base)) + 1 + IDENT_LENGTH + len(_SOCKET) > _SOCKET_LIMIT:
+        base.rmdir()
+        raise OSError(errno.ENAMETOOLONG, f"the path of $TMPDIR is too long for Ansible's sockets: {parent}")
     with (base / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:

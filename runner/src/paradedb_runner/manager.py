@@ -188,13 +188,13 @@ async def serve(settings: Settings, watches: list[Watch]) -> int:
         essential = [await stack.enter_async_context(_background(controller.follow()))]
         stopped = await stack.enter_async_context(_background(stop.wait()))
         if not await _first(_prepare(controller, elector), stopped, *essential):
-            return await _finish(controller, elector, settings, stopped)
+            return await _finish(controller, elector, settings, stopped, essential)
         if elector:
             essential.append(await stack.enter_async_context(_background(elector.hold())))
         log.info("starting passes", extra=fields(slots=settings.run_slots))
         async with _background(controller.dispatch()) as dispatching:
             await asyncio.wait({stopped, dispatching, *essential}, return_when=asyncio.FIRST_COMPLETED)
-        return await _finish(controller, elector, settings, stopped, *essential[1:])
+        return await _finish(controller, elector, settings, stopped, essential)
 
 
 async def _prepare(controller: Controller, elector: LeaderElector | None) -> None:
@@ -210,17 +210,20 @@ async def _finish(
     elector: LeaderElector | None,
     settings: Settings,
     stopped: asyncio.Task[Any],
-    *holding: asyncio.Task[Any],
+    essential: list[asyncio.Task[Any]],
 ) -> int:
-    """End in order: passes, then the lease. Losing the lease ends passes at once, also while they drain."""
+    """End in order: passes, then the lease. Losing something essential ends passes at once."""
     asked = stopped.done()
     drain = asyncio.ensure_future(controller.drain(settings.graceful_shutdown_timeout if asked else 0))
-    await asyncio.wait({drain, *holding}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({drain, *essential}, return_when=asyncio.FIRST_COMPLETED)
     if not drain.done():
         await controller.drain(0)
     await drain
     if elector:
         await elector.release()
+    for task in essential:
+        if task.done() and (error := task.exception()):
+            log.error("this should not have ended", exc_info=error)
     log.log(logging.INFO if asked else logging.ERROR, "stopped %s", "as asked" if asked else "after a loss")
     return 0 if asked else 1
 

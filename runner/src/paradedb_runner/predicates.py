@@ -15,7 +15,7 @@ def wants_pass(watch: Watch, old: Object | None, new: Object | None) -> bool:
     if new is None:
         return True
     if is_deleting(new):
-        return old is None or not is_deleting(old) or _finalizers(old) != _finalizers(new)
+        return old is None or not is_deleting(old) or _matters(old) != _matters(new)
     labels = metadata(new).get("labels")
     if not watch.selector.matches(labels):
         return False
@@ -33,5 +33,6 @@ def _annotations(obj: Object) -> dict[str, str]:
     return metadata(obj).get("annotations") or {}
 
 
-def _finalizers(obj: Object) -> list[str]:
-    return metadata(obj).get("finalizers") or []
+def _matters(obj: Object) -> tuple[int | None, list[str]]:
+    """What may let a finalizer succeed that failed before: a repaired spec, or the end of somebody else's."""
+    return metadata(obj).get("generation"), metadata(obj).get("finalizers") or []

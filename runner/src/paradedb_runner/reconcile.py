@@ -26,11 +26,12 @@ from paradedb_runner.engine import (
 )
 from paradedb_runner.events import EventRecorder
 from paradedb_runner.finalizers import add_finalizer, drop_finalizer, has_finalizer
-from paradedb_runner.inputdir import ArtifactStore, InputDirectory, input_directory
+from paradedb_runner.inputdir import IDENT_LENGTH, ArtifactStore, InputDirectory, input_directory
 from paradedb_runner.logs import fields
 from paradedb_runner.objects import GroupVersionKind, Key, Object, is_deleting, metadata
 from paradedb_runner.parameters import extra_vars
 from paradedb_runner.settings import Settings
+from paradedb_runner.tasks import outlast
 from paradedb_runner.watches import Content, Finalizer, Role, Watch
 
 log = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class Reconciler:
         self, key: Key, content: Content, variables: Mapping[str, Any], overrides: _Overrides
     ) -> tuple[RunOutcome, Failure | None]:
         """One run of Ansible within its time limit, in a directory of its own."""
-        ident = uuid4().hex
+        ident = uuid4().hex[:IDENT_LENGTH]
         started = time.monotonic()
         with input_directory(self._base, ident, content, variables, self._settings.inventory) as directory:
             request = self._request(ident, content, directory, overrides)
@@ -319,7 +320,7 @@ async def _unless[T](event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | 
     finally:
         for each in (task, bell):
             each.cancel()
-        await asyncio.gather(task, bell, return_exceptions=True)
+        await outlast(asyncio.gather(task, bell, return_exceptions=True))
 
 
 def _as_of(meta: Object, change: status.Change) -> status.Change:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -106,8 +108,7 @@ class Runner:
         self.mark = uuid4().hex
         self.journal = directory / "journal"
         self.journal.mkdir(exist_ok=True)
-        self.temporary = directory / f"tmp-{self.mark}"
-        self.temporary.mkdir()
+        self.temporary = Path(tempfile.mkdtemp(prefix="rt-"))  # short: Ansible makes sockets below it
         self.health, self.metrics = _free_port(), _free_port()
         self._log = directory / f"log-{self.mark}"
         environment = os.environ | {
@@ -140,7 +141,8 @@ class Runner:
         return self.http(f"http://127.0.0.1:{self.health}/readyz") == 200
 
     def http(self, url: str, token: str = "") -> int:
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310
         context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323
         try:
             with urllib.request.urlopen(request, context=context, timeout=10) as answer:  # noqa: S310
@@ -177,6 +179,7 @@ class Runner:
         self.process.wait()
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.temporary)
         print(self._log.read_text())  # pytest shows it if the test failed
 
 
