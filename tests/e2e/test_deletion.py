@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from cluster import OWNED_KINDS, ParadeDB, apply, eventually, find, get, kubectl
 
 Make = Callable[[str], ParadeDB]
@@ -59,6 +60,7 @@ def test_deletion_at_once_after_creation(make: Make) -> None:
     eventually("everything is gone", lambda: left(database) == [])
 
 
+@pytest.mark.alone
 def test_deletion_while_the_operator_is_away(make: Make) -> None:
     database = make("orphan").apply()
     database.wait_running()

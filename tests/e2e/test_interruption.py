@@ -16,6 +16,8 @@ from cluster import OPERATOR_NAMESPACE, ROOT, ParadeDB, eventually, find, kubect
 
 Make = Callable[[str], ParadeDB]
 
+pytestmark = pytest.mark.alone
+
 OPERATOR = "app.kubernetes.io/name=paradedb-operator"
 
 

@@ -11,6 +11,8 @@ options: {}
 author: The paradedb.db maintainers
 """
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,9 +52,26 @@ def user_libraries(spec: dict[str, Any]) -> str:
     return " ".join(settings.user_libraries(spec.get("postgresConfig") or {}))
 
 
+def yaml_value(value: Any) -> str:
+    """A value as it stands in a YAML document: JSON, all but printable ASCII escaped as YAML does.
+
+    JSON alone is not enough: YAML knows no surrogate pairs, and takes U+2028 for a line break.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^\x20-\x7e]", lambda char: f"\\U{ord(char[0]):08x}", text)
+
+
 class FilterModule:
     """The collection's filters."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
-        names = (postgresql_conf, pg_hba_conf, init_sql, patroni_config, preload_libraries, user_libraries)
-        return {function.__name__: function for function in names}
+        functions = (
+            postgresql_conf,
+            pg_hba_conf,
+            init_sql,
+            patroni_config,
+            preload_libraries,
+            user_libraries,
+            yaml_value,
+        )
+        return {function.__name__: function for function in functions}

@@ -166,6 +166,20 @@ def test_patroni_gets_its_passwords_and_no_superusers() -> None:
     }
 
 
+def test_the_checksum_moves_with_what_an_instance_reads_at_its_start() -> None:
+    kube = FakeKube(secret("mine", username="boss", password="one"))
+    first = run(kube, superuser_secret="mine")["checksum"]
+    assert run(kube, superuser_secret="mine")["checksum"] == first
+    kube.put(secret("mine", username="boss", password="two"))
+    assert run(kube, superuser_secret="mine")["checksum"] == first  # set by SQL, without a restart
+    held = kube.objects["Secret", "prod", "orders-patroni"]
+    held["data"].pop("rewind-password")
+    second = run(kube, superuser_secret="mine")["checksum"]
+    assert second != first
+    del kube.objects["ServiceAccount", "prod", "orders"]
+    assert run(kube, superuser_secret="mine")["checksum"] != second
+
+
 def test_patroni_passwords_of_nobody() -> None:
     assert credentials.patroni_passwords(FakeKube(), "prod", "orders") == {}  # type: ignore[arg-type]
 
@@ -192,9 +206,9 @@ def test_connection_strings_read_back(text: str) -> None:
     assert made["dbname"] == f"d{text}"
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_libpq_reads_the_same_from_the_uri(postgres: PrivatePostgres, text: str) -> None:
+def test_libpq_reads_the_same_from_the_uri(postgres: PrivatePostgres) -> None:
     """psql connects by the URI, but for the host, which exists in a cluster only."""
+    text = "".join(HOSTILE)
     made = credentials.application_secret("orders", "prod", "postgres", f"p{text}", f"d{text}")
     quoted = f"d{text}".replace('"', '""')
     postgres.query(f'CREATE DATABASE "{quoted}"')

@@ -63,13 +63,12 @@ def kube(postgres: PrivatePostgres) -> Iterator[FakeKube]:
 
     cluster.run = run
     yield cluster
-    postgres.query("ALTER ROLE postgres PASSWORD NULL")
-    made = postgres.query(
-        "SELECT json_agg(datname) FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
+    clean = (
+        "ALTER ROLE postgres PASSWORD NULL;\n"
+        "SELECT format('DROP DATABASE %I (FORCE)', datname) FROM pg_database"
+        " WHERE NOT datistemplate AND datname <> 'postgres'\n\\gexec\n\\q\n"
     )
-    for name in json.loads(made or "[]"):
-        quoted = name.replace('"', '""')
-        postgres.query(f'DROP DATABASE "{quoted}" (FORCE)')
+    assert postgres.execute(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"], clean)[0] == 0
 
 
 def reconcile(kube: FakeKube, wanted: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:

@@ -97,19 +97,22 @@ def test_password_does_not_show_in_the_verifier() -> None:
     assert "pencil" not in scram.verifier("pencil", "pencil")
 
 
-@pytest.mark.parametrize(
-    ("password", "prepared"), PREPARED[2:], ids=[ascii(pair[0]) for pair in PREPARED[2:]]
-)
-def test_postgresql_computes_the_same(postgres: PrivatePostgres, password: str, prepared: str) -> None:
-    """PostgreSQL is given the password in clear: its verifier has the keys of ``prepared``."""
-    quoted = "E'" + "".join(f"\\U{ord(char):08x}" for char in password) + "'"
-    postgres.query(f"CREATE ROLE scram_test PASSWORD {quoted}")
-    try:
-        theirs = postgres.query("SELECT rolpassword FROM pg_authid WHERE rolname = 'scram_test'")
-    finally:
-        postgres.query("DROP ROLE scram_test")
-    salt, stored_and_server = theirs.removeprefix("SCRAM-SHA-256$4096:").split("$")
-    assert tuple(stored_and_server.split(":")) == keys(prepared, base64.b64decode(salt), 4096)
+def test_postgresql_computes_the_same(postgres: PrivatePostgres) -> None:
+    """PostgreSQL is given the passwords in clear: its verifiers have the keys of the prepared texts."""
+    wanted = PREPARED[2:]
+    statements = []
+    for password, _prepared in wanted:
+        quoted = "E'" + "".join(f"\\U{ord(char):08x}" for char in password) + "'"
+        statements += [
+            f"CREATE ROLE scram_test PASSWORD {quoted}",
+            "SELECT rolpassword FROM pg_authid WHERE rolname = 'scram_test'",
+            "DROP ROLE scram_test",
+        ]
+    made = postgres.query("; ".join(statements)).splitlines()
+    for (password, prepared), theirs in zip(wanted, made, strict=True):
+        salt, stored_and_server = theirs.removeprefix("SCRAM-SHA-256$4096:").split("$")
+        expected = keys(prepared, base64.b64decode(salt), 4096)
+        assert tuple(stored_and_server.split(":")) == expected, ascii(password)
 
 
 def test_a_client_logs_in_against_the_verifier(postgres: PrivatePostgres) -> None:

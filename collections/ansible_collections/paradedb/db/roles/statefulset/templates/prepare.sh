@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs before PostgreSQL, in the database image: finds out what the image has and lets PostgreSQL check its
 # settings. A refusal is written as "Reason|field: what is wrong" to where the operator reads it.
-set -eu
+set -euf  # -f: a name of the user is never taken for a pattern
 
 refuse() {
     printf '%s|%s' "$1" "$2" >/dev/termination-log
