@@ -40,5 +40,6 @@ ensure_venv() {
 
 export ANSIBLE_COLLECTIONS_PATH=$root/collections:$cache/collections
 export ANSIBLE_ROLES_PATH=$root/roles
+export PYTHONPATH=$root/runner/src
 export ANSIBLE_LOCALHOST_WARNING=0 ANSIBLE_INVENTORY_UNPARSED_WARNING=0
 export PARADEDB_TOOLS_IMAGE=localhost/paradedb-operator:dev
