@@ -7,11 +7,12 @@ ones are None; every write is recorded in order.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
+Command = list[str]  # inside the class, "list" is a method
 
 
 class FakeKube:
@@ -78,11 +79,11 @@ class FakeKube:
         self.on_delete(target)
         return True
 
-    def execute(self, namespace: str, pod: str, command: list[str], stdin: str = "") -> str:
+    def execute(self, namespace: str, pod: str, command: Command, stdin: str = "") -> str:
         self.commands.append((pod, command, stdin))
         return self.run(command, stdin)
 
-    def events(self) -> list[tuple[str, str, str]]:
+    def events(self) -> Sequence[tuple[str, str, str]]:
         """Type, reason and message of every event, in order."""
         found = [item for (kind, *_rest), item in self.objects.items() if kind == "Event"]
         return [(item["type"], item["reason"], item["message"]) for item in found]

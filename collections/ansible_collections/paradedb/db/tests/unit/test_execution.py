@@ -28,7 +28,12 @@ SPEC = execution.argument_spec(
 def without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What ``Kube`` was given, in place of a connection."""
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(execution, "Kube", lambda auth: given.append(auth) or "kube")
+
+    def connect(auth: dict[str, Any]) -> str:
+        given.append(auth)
+        return "kube"
+
+    monkeypatch.setattr(execution, "Kube", connect)
     return given
 
 

@@ -157,7 +157,7 @@ def test_a_diff_never_shows_a_secret(side: str) -> None:
         }
 
     kube = FakeKube()
-    kinds = {"kinds": ["v1/Secret"]}
+    kinds: dict[str, Any] = {"kinds": ["v1/Secret"]}
     told = [run(kube, secret("b2xk"), **kinds)]
     told.append(run(kube, secret("bmV3"), **kinds))
     told.append(run(kube, **kinds))

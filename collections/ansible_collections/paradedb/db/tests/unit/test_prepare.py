@@ -32,8 +32,8 @@ class Pod:
             assert path in text
             text = text.replace(path, str(ours))
         (root / "prepare.sh").write_text(text)
-        for path in (root, *root.rglob("*")):
-            path.chmod(0o777)
+        for made in (root, *root.rglob("*")):
+            made.chmod(0o777)
 
     def program(self, name: str, text: str) -> None:
         file = self.root / "bin" / name

@@ -51,7 +51,7 @@ def test_two_completions_share_nothing() -> None:
 
 
 def test_every_default_passes_its_own_schema() -> None:
-    enabled = {
+    enabled: dict[str, dict[str, Any]] = {
         name: {}
         for name in ("storage", "auth", "tls", "connectionPooling", "backup", "monitoring", "extensions")
     }

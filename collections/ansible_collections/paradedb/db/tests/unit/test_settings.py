@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import settings
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
@@ -9,11 +11,11 @@ from .private_postgres import PrivatePostgres
 MEGABYTE = 2**20
 
 
-def limits(**values: str) -> dict[str, object]:
+def limits(**values: str) -> dict[str, Any]:
     return {"resources": {"limits": values}}
 
 
-def refusal(name: str, value: str, resources: dict[str, object] | None = None) -> Refused:
+def refusal(name: str, value: str, resources: Any = None) -> Refused:
     with pytest.raises(Refused) as caught:
         settings.check_settings({name: value}, resources or {})
     assert caught.value.reason == "InvalidSetting"
@@ -231,6 +233,40 @@ def test_shared_buffers_must_fit_into_the_limit(value: str, fits: bool) -> None:
     else:
         assert "limits.memory" in str(refusal("shared_buffers", value, resources))
     settings.check_settings({"shared_buffers": value}, {})
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"min_wal_size": "20MB"}, "min_wal_size"),
+        ({"max_wal_size": "31MB"}, "max_wal_size"),
+        ({"min_wal_size": "31"}, "min_wal_size"),  # a bare number counts megabytes
+        ({"superuser_reserved_connections": "100"}, "superuser_reserved_connections"),
+        ({"superuser_reserved_connections": "30", "max_connections": "30"}, "superuser_reserved_connections"),
+        ({"session_preload_libraries": "auto_explain"}, "session_preload_libraries"),
+        ({"local_preload_libraries": "auto_explain"}, "local_preload_libraries"),
+    ],
+    ids=str,
+)
+def test_what_only_the_next_start_would_refuse_is_refused(config: dict[str, str], field: str) -> None:
+    """``postgres -C`` lets these pass; then PostgreSQL does not start, or nobody can connect."""
+    with pytest.raises(Refused) as caught:
+        settings.check_settings(config, {})
+    assert caught.value.field == f"spec.postgresConfig.{field}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"min_wal_size": "32MB", "max_wal_size": "1GB"},
+        {"min_wal_size": "80", "max_wal_size": "1024"},
+        {"superuser_reserved_connections": "5"},
+        {"superuser_reserved_connections": "150", "max_connections": "200"},
+    ],
+    ids=str,
+)
+def test_their_sound_values_pass(config: dict[str, str]) -> None:
+    settings.check_settings(config, {})
 
 
 def test_a_memory_request_is_no_limit() -> None:

@@ -57,6 +57,7 @@ HOSTILE = [
     "tab\there",
     "\u00fc\u2028\u2029\u00a0\ufeff",
     "\U0001f418",
+    "\x7f\x85\x9f\x1f",
     "<&>",
     "$(id) `id` $HOME",
     "---",
