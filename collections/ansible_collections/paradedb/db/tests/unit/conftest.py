@@ -30,12 +30,12 @@ init_plugin_loader(COLLECTION_PATHS)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def postgres() -> Iterator[object]:
     """A PostgreSQL server of our own on a Unix socket; the test is skipped where none is installed."""
-    from .private_postgres import PrivatePostgres, find_binaries
+    from .private_postgres import PrivatePostgres, find_binaries, missing
 
     binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server on this machine (looked in PATH and /usr/lib/postgresql)")
+    if binaries is None or missing():
+        pytest.skip(missing())
     with PrivatePostgres(binaries) as server:
         yield server

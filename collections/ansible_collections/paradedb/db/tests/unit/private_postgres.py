@@ -49,6 +49,15 @@ def find_binaries() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
+def missing() -> str:
+    """Why no server can be started here; empty when one can."""
+    if find_binaries() is None:
+        return "no PostgreSQL server on this machine (looked in PATH and /usr/lib/postgresql)"
+    if os.geteuid() == 0 and "postgres" not in [account.pw_name for account in pwd.getpwall()]:
+        return "PostgreSQL does not run as root, and there is no user postgres"
+    return ""
+
+
 def server_user() -> dict[str, Any]:
     """Arguments of subprocess to run as a user whom PostgreSQL accepts: it refuses to run as root."""
     if os.geteuid() != 0:
