@@ -20,6 +20,9 @@ GIGABYTE = 2**30
 
 PRELOAD = "shared_preload_libraries"
 
+# Two segments of the write-ahead log, of 16 MB each as initdb makes them.
+SMALLEST_WAL = 32 * MEGABYTE
+
 # Below this the tuning rules give values smaller than PostgreSQL's own defaults.
 SMALLEST_TUNED_MEMORY = 512 * MEGABYTE
 
@@ -39,6 +42,9 @@ _OWNED = {
     ),
     "backups will set it": (
         "archive_mode archive_command archive_library archive_cleanup_command restore_command"
+    ),
+    "a library that is missing would refuse every connection; use shared_preload_libraries": (
+        "session_preload_libraries local_preload_libraries"
     ),
     "use spec.tls": (
         "ssl ssl_ca_file ssl_cert_file ssl_crl_dir ssl_crl_file ssl_key_file ssl_passphrase_command"
@@ -74,6 +80,23 @@ def check_settings(config: dict[str, str], resources: dict[str, Any]) -> None:
         problem = _problem(name, str(value), _hard_memory_limit(resources))
         if problem:
             raise Refused("InvalidSetting", f"spec.postgresConfig.{name}", problem)
+    _check_reserved({name.lower(): str(value) for name, value in config.items()})
+
+
+def _check_reserved(config: dict[str, str]) -> None:
+    """The connections kept for superusers must leave some for others, or PostgreSQL does not start."""
+    names = ("superuser_reserved_connections", "reserved_connections")
+    numbers = [config.get(name, default) for name, default in zip(names, ("3", "0"), strict=True)]
+    if not all(number.isdecimal() for number in numbers):
+        return  # PostgreSQL's own check says so
+    most = int(config.get("max_connections", 100))
+    if sum(map(int, numbers)) >= most:
+        field = next((name for name in names if name in config), "max_connections")
+        raise Refused(
+            "InvalidSetting",
+            f"spec.postgresConfig.{field}",
+            f"{' + '.join(numbers)} reserved connections must be fewer than max_connections, {most}",
+        )
 
 
 def _problem(name: str, value: str, memory: int | None) -> str | None:
@@ -91,9 +114,16 @@ def _problem(name: str, value: str, memory: int | None) -> str | None:
         return f"{value!r} is not a whole number"
     if key in PATRONI_MINIMUM and int(value) < PATRONI_MINIMUM[key]:
         return f"{value} is below {PATRONI_MINIMUM[key]}, the least that Patroni runs with"
+    if key in ("min_wal_size", "max_wal_size") and (size := _wal_size(value)) and size < SMALLEST_WAL:
+        return f"{value} is below 32MB, two segments; PostgreSQL would not start again"
     if key == "shared_buffers" and memory and (parse_memory(value) or 0) >= memory:
         return f"{value} does not fit into spec.resources.limits.memory; PostgreSQL could not start"
     return None
+
+
+def _wal_size(value: str) -> int | None:
+    """Bytes of min_wal_size or max_wal_size: a bare number counts megabytes."""
+    return parse_memory(f"{value}MB" if value.strip().isdecimal() else value)
 
 
 def parse_memory(value: str) -> int | None:
