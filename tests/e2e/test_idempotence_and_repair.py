@@ -76,6 +76,7 @@ OWNED = [
     ("configmap", "shared-instance"),
     ("configmap", "shared-patroni-config"),
     ("secret", "shared-credentials"),
+    ("secret", "shared-patroni"),
     ("serviceaccount", "shared"),
     ("role", "shared"),
     ("rolebinding", "shared"),

@@ -24,32 +24,17 @@ DPKG_OPTIONS = (
 
 def base_digest() -> str:
     """Names the base by what it is made from, not by where its packages came from."""
-    return hashlib.sha256(repr((host.SUITE, VARIANT, DPKG_OPTIONS, neutral_sources())).encode()).hexdigest()
+    return hashlib.sha256(repr((host.SUITE, VARIANT, DPKG_OPTIONS)).encode()).hexdigest()
 
 
-def neutral_sources() -> str:
-    """The debian.sources inside the image: Debian's own addresses, whatever this machine uses."""
-    return host.sources_file(host.DEFAULT_MIRROR, host.DEFAULT_SECURITY_MIRROR)
-
-
-def mmdebstrap_command(target: Path, neutral: Path, mirrors: tuple[str, str]) -> list[str]:
-    """Command that writes the base's file system to the tar `target`.
-
-    `mirrors` are the archives this machine uses, `neutral` is the file of sources that the image gets
-    instead.
-    """
+def mmdebstrap_command(target: Path, mirrors: tuple[str, str]) -> list[str]:
+    """Command that writes the base's file system, without any apt sources, to the tar `target`."""
     archive, security = mirrors
     command = ["mmdebstrap", f"--variant={VARIANT}", '--aptopt=Acquire::Languages "none"']
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
-    command += [
-        '--customize-hook=rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname"',
-        f'--customize-hook=copy-in "{neutral}" /etc/apt/sources.list.d/',
-    ]
-    lines = [
-        f"deb {archive} {host.SUITE} main",
-        f"deb {archive} {host.SUITE}-updates main",
-        f"deb {security} {host.SUITE}-security main",
-    ]
+    command += ['--customize-hook=rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf" "$1/etc/hostname"']
+    lines = [f"deb {archive} {host.SUITE} main", f"deb {archive} {host.SUITE}-updates main"]
+    lines += [f"deb {security} {host.SUITE}-security main"] if security else []
     return [*command, host.SUITE, str(target), *lines]
 
 
@@ -61,11 +46,8 @@ def make_base(directory: Path, log: Path, progress: Progress) -> Path:
     for old in directory.glob("debian-*.tar"):
         old.unlink()
     progress.say(f"making {BASE_REFERENCE} from Debian packages")
-    neutral = directory / "debian.sources"
-    neutral.write_text(neutral_sources())
-    neutral.chmod(0o644)
     # mmdebstrap tells the format by the ending, so the unfinished file keeps it.
     partial = directory / "unfinished.tar"
-    run_logged(mmdebstrap_command(partial, neutral, host.this_machines_mirrors()), log, progress)
+    run_logged(mmdebstrap_command(partial, host.this_machines_mirrors()), log, progress)
     partial.rename(tar)
     return tar

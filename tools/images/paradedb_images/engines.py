@@ -57,7 +57,7 @@ class ContainerEngine(Engine):
     def __init__(self, name: str) -> None:
         """`name` is the program."""
         self.name = name
-        self.base = {"docker": "debian:trixie-slim", "podman": "registry.example/debian:trixie-slim"}[name]
+        self.base = "debian:trixie-slim"
 
     def base_fact(self) -> str:
         """The base's name: its content is the registry's matter."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUITE = "trixie"
-DEFAULT_MIRROR = "https://mirror.example/debian"
-DEFAULT_SECURITY_MIRROR = "https://mirror.example/debian-security"
+# Addresses of the Debian archive and its security archive, for machines that do not run Debian.
+MIRROR_VARIABLES = ("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.pgp"
 # Where the Containerfiles mount the certificate authorities; the settings below name this path.
 CA_IN_BUILD = "/run/build/ca.crt"
@@ -75,27 +75,26 @@ def read_apt_sources(directory: Path) -> list[AptSource]:
     return sources
 
 
-def _archive_of(sources: list[AptSource], suite: str, ending: str, default: str) -> str:
-    """Address in `sources` that serves `suite`; a path that ends like Debian's own wins over others."""
+def _archive_of(sources: list[AptSource], suite: str, ending: str) -> str:
+    """Address in `sources` that serves `suite`, empty for none; a path that ends like Debian's own wins."""
     serving = [source.uri.rstrip("/") for source in sources if suite in source.suites]
     serving = [uri for uri in serving if re.match(r"https?://", uri)]
     own = [uri for uri in serving if uri.endswith(ending)]
-    return (own or serving or [default])[0]
+    return (own or serving or [""])[0]
 
 
-def debian_mirrors(apt_directory: Path, codename: str) -> tuple[str, str]:
-    """Addresses of the Debian archive and of its security archive that a Debian machine uses.
+def debian_mirrors(apt_directory: Path, codename: str, environment: dict[str, str]) -> tuple[str, str]:
+    """Addresses of the Debian archive and of its security archive, the second empty where there is none.
 
-    `codename` is the machine's own release, empty when it does not run Debian: then Debian's defaults are
-    returned.
+    Named by the environment, else those that a Debian machine of the release `codename` (empty for another
+    system) uses itself. Raises ValueError where neither names an archive.
     """
-    if not codename:
-        return DEFAULT_MIRROR, DEFAULT_SECURITY_MIRROR
-    sources = read_apt_sources(apt_directory)
-    return (
-        _archive_of(sources, codename, "/debian", DEFAULT_MIRROR),
-        _archive_of(sources, f"{codename}-security", "/debian-security", DEFAULT_SECURITY_MIRROR),
-    )
+    sources = read_apt_sources(apt_directory) if codename else []
+    named, named_security = (environment.get(variable, "") for variable in MIRROR_VARIABLES)
+    mirror = named or _archive_of(sources, codename, "/debian")
+    if not mirror:
+        raise ValueError(f"this machine's apt names no Debian archive: set {MIRROR_VARIABLES[0]} to one")
+    return mirror, named_security or _archive_of(sources, f"{codename}-security", "/debian-security")
 
 
 def debian_codename(os_release: str) -> str:
@@ -109,16 +108,15 @@ def debian_codename(os_release: str) -> str:
 def this_machines_mirrors() -> tuple[str, str]:
     """The two addresses of `debian_mirrors` for the machine this runs on."""
     os_release = Path("/etc/os-release")
-    return debian_mirrors(
-        Path("/etc/apt"), debian_codename(os_release.read_text() if os_release.is_file() else "")
-    )
+    codename = debian_codename(os_release.read_text() if os_release.is_file() else "")
+    return debian_mirrors(Path("/etc/apt"), codename, dict(os.environ))
 
 
 def sources_file(mirror: str, security_mirror: str) -> str:
     """Contents of a debian.sources for SUITE with its updates from these two archives."""
     archives = [(mirror, f"{SUITE} {SUITE}-updates"), (security_mirror, f"{SUITE}-security")]
     stanza = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {}\n"
-    return "\n".join(stanza.format(uri, suites, KEYRING) for uri, suites in archives)
+    return "\n".join(stanza.format(uri, suites, KEYRING) for uri, suites in archives if uri)
 
 
 def ca_bundle(environment: dict[str, str]) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from paradedb_images import context, definitions, host, kubernetes_core, results
-from paradedb_images.base import mmdebstrap_command, neutral_sources
+from paradedb_images.base import mmdebstrap_command
 from paradedb_images.engines import Buildah, ContainerEngine, Engine, Workplace
 from paradedb_images.process import BuildError, Progress, run_logged
 
@@ -116,8 +116,8 @@ def test_every_pin_has_a_hash() -> None:
 def test_mirror_comes_from_the_machines_sources(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / name).write_text(text)
-    mirrors = host.debian_mirrors(tmp_path, host.debian_codename(BOOKWORM))
-    assert mirrors == ("https://mirror.example/debian", host.DEFAULT_SECURITY_MIRROR)
+    mirrors = host.debian_mirrors(tmp_path, host.debian_codename(BOOKWORM), {})
+    assert mirrors == ("https://mirror.example/debian", "")
 
 
 def test_third_parties_disabled_and_source_archives_are_no_mirrors(tmp_path: Path) -> None:
@@ -132,14 +132,17 @@ def test_third_parties_disabled_and_source_archives_are_no_mirrors(tmp_path: Pat
         "Types: deb\nEnabled: no\nURIs: https://off.example/debian-security\n"
         "Suites: bookworm-security\nComponents: main\n"
     )
-    mirrors = host.debian_mirrors(tmp_path, "bookworm")
-    assert mirrors == ("https://mirror.example/debian", host.DEFAULT_SECURITY_MIRROR)
+    mirrors = host.debian_mirrors(tmp_path, "bookworm", {})
+    assert mirrors == ("https://mirror.example/debian", "")
 
 
-def test_another_distribution_uses_debians_defaults(tmp_path: Path) -> None:
+def test_another_distribution_is_asked_for_a_mirror(tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text("deb https://ubuntu.example/ubuntu noble main\n")
     codename = host.debian_codename("ID=ubuntu\nVERSION_CODENAME=noble\n")
-    assert host.debian_mirrors(tmp_path, codename) == (host.DEFAULT_MIRROR, host.DEFAULT_SECURITY_MIRROR)
+    with pytest.raises(ValueError, match="DEBIAN_MIRROR"):
+        host.debian_mirrors(tmp_path, codename, {})
+    named = {"DEBIAN_MIRROR": "https://mirror.example/debian"}
+    assert host.debian_mirrors(tmp_path, codename, named) == ("https://mirror.example/debian", "")
 
 
 def test_pip_settings_keep_the_index_and_drop_paths_of_this_machine(tmp_path: Path) -> None:
@@ -160,12 +163,11 @@ def test_settings_for_builds_are_readable_by_their_owner_only(tmp_path: Path) ->
     assert (tmp_path / "settings").stat().st_mode & 0o777 == 0o700
 
 
-def test_base_takes_packages_from_the_mirror_but_names_debians_archives() -> None:
+def test_base_takes_packages_from_the_mirrors() -> None:
     mirrors = ("https://mirror.example/debian", "https://mirror.example/security")
-    command = mmdebstrap_command(Path("/c/base.tar"), Path("/c/debian.sources"), mirrors)
+    command = mmdebstrap_command(Path("/c/base.tar"), mirrors)
     assert command[-5:-3] == ["trixie", "/c/base.tar"]
     assert command[-1] == "deb https://mirror.example/security trixie-security main"
-    assert "mirror.example" not in neutral_sources()
 
 
 def test_buildah_commands_use_the_caches_storage() -> None:
