@@ -485,6 +485,7 @@ def _processes_of(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.alone
 def test_stop_leaves_nothing(archive: Path) -> None:
     tool("stop")
     before = traces(-1)
