@@ -199,7 +199,10 @@ class Existing(Backend):
         return Path(os.environ["KUBECONFIG"])
 
     def load_image(self, source: str, progress: Progress) -> None:
-        raise ClusterError(f"{source}: push it to a registry that your cluster pulls from")
+        raise ClusterError(
+            f"{source}: the nodes of an existing cluster are out of our reach; import it there "
+            "(with containerd: ctr --namespace k8s.io images import ARCHIVE)"
+        )
 
     def logs(self, component: str | None, follow: bool, lines: int) -> int:
         raise ClusterError("the components of an existing cluster are out of our reach")

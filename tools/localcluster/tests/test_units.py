@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from localcluster import (
+    backends,
     build,
     cgroups,
     cli,
@@ -176,6 +177,12 @@ def test_a_kubeconfig_written_for_kind_is_not_a_users_cluster() -> None:
         machine(docker=True, kind_there=True), {"KUBECONFIG": str(kind.kubeconfig("paradedb"))}
     )
     assert chosen.kind is Kind.KIND
+
+
+def test_images_for_a_users_cluster_are_the_users_to_bring() -> None:
+    existing = backends.Existing("paradedb", "KUBECONFIG is set")
+    with pytest.raises(ClusterError, match="images import ARCHIVE"):
+        existing.load_image("operator.tar", Progress())
 
 
 def test_kind_commands_leave_the_users_kubeconfig_alone(tmp_path: Path) -> None:
