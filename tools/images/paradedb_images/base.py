@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from . import host
-from .process import Progress, run_logged
+from .process import BuildError, Progress, run_logged
 
 BASE_REFERENCE = "localhost/debian:trixie-slim"
 VARIANT = "minbase"
@@ -27,7 +27,17 @@ def base_digest() -> str:
     return hashlib.sha256(repr((host.SUITE, VARIANT, DPKG_OPTIONS)).encode()).hexdigest()
 
 
-def mmdebstrap_command(target: Path, mirrors: tuple[str, str]) -> list[str]:
+def needed_mirrors() -> host.Mirrors:
+    """The archives the base and its packages come from; raises BuildError where this machine names none."""
+    mirrors = host.this_machines_mirrors()
+    if mirrors is None:
+        raise BuildError(
+            f"this machine's apt names no Debian archive: set {host.MIRROR_VARIABLES[0]} to one's address"
+        )
+    return mirrors
+
+
+def mmdebstrap_command(target: Path, mirrors: host.Mirrors) -> list[str]:
     """Command that writes the base's file system, without any apt sources, to the tar `target`."""
     archive, security = mirrors
     command = ["mmdebstrap", f"--variant={VARIANT}", '--aptopt=Acquire::Languages "none"']
@@ -38,8 +48,8 @@ def mmdebstrap_command(target: Path, mirrors: tuple[str, str]) -> list[str]:
     return [*command, host.SUITE, str(target), *lines]
 
 
-def make_base(directory: Path, log: Path, progress: Progress) -> Path:
-    """Path of the base's root file system as a tar in `directory`, made unless it is there."""
+def make_base(directory: Path, mirrors: host.Mirrors, log: Path, progress: Progress) -> Path:
+    """Path of the base's root file system as a tar in `directory`, made from `mirrors` unless it is there."""
     tar = directory / f"debian-{base_digest()[:16]}.tar"
     if tar.is_file():
         return tar
@@ -48,6 +58,6 @@ def make_base(directory: Path, log: Path, progress: Progress) -> Path:
     progress.say(f"making {BASE_REFERENCE} from Debian packages")
     # mmdebstrap tells the format by the ending, so the unfinished file keeps it.
     partial = directory / "unfinished.tar"
-    run_logged(mmdebstrap_command(partial, host.this_machines_mirrors()), log, progress)
+    run_logged(mmdebstrap_command(partial, mirrors), log, progress)
     partial.rename(tar)
     return tar

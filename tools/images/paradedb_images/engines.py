@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import host
-from .base import BASE_REFERENCE, base_digest, make_base
+from .base import BASE_REFERENCE, base_digest, make_base, needed_mirrors
 from .definitions import Image
 from .process import Progress, need_programs, output_of, run_logged, succeeds
 
@@ -77,7 +77,7 @@ class ContainerEngine(Engine):
 
     def build(self, image: Image, place: Workplace) -> None:
         """Build with the engine's cache; Docker by BuildKit, whose predecessor has no secret mounts."""
-        secrets = host.write_secrets(place.directory / "build-settings")
+        secrets = host.write_secrets(place.directory / "build-settings", host.this_machines_mirrors())
         command = self.build_command(image, place.context, secrets)
         run_logged(command, place.log, place.progress, {"DOCKER_BUILDKIT": "1"})
 
@@ -106,7 +106,7 @@ class Buildah(Engine):
         roots = [f"--root={self.storage / 'layers'}", f"--runroot={self.storage / 'run'}"]
         return ["buildah", *roots, f"--storage-driver={self.driver}", *words]
 
-    def prepare(self, place: Workplace) -> None:
+    def prepare(self, mirrors: host.Mirrors, place: Workplace) -> None:
         """Install what is missing, choose the storage driver, and make sure the base image is there.
 
         Working containers of a build that failed are removed: nobody else uses this storage.
@@ -120,7 +120,7 @@ class Buildah(Engine):
         marker = self.storage / "base-digest"
         if marker.is_file() and marker.read_text() == base_digest() and self._has(BASE_REFERENCE):
             return
-        self._import_base(make_base(self.storage, place.log, place.progress), place)
+        self._import_base(make_base(self.storage, mirrors, place.log, place.progress), place)
         marker.write_text(base_digest())
 
     def _has(self, reference: str) -> bool:
@@ -148,8 +148,9 @@ class Buildah(Engine):
 
     def build(self, image: Image, place: Workplace) -> None:
         """Build the slow stages under names of their own, so that pruning spares them, then the image."""
-        self.prepare(place)
-        secrets = host.write_secrets(place.directory / "build-settings")
+        mirrors = needed_mirrors()
+        self.prepare(mirrors, place)
+        secrets = host.write_secrets(place.directory / "build-settings", mirrors)
         for stage in image.kept_stages:
             name = f"localhost/paradedb-build-{image.name}:{stage}"
             command = self.build_command(image, place.context, secrets, f"--target={stage}", f"--tag={name}")

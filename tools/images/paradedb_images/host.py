@@ -31,6 +31,10 @@ PIP_OPTIONS = (
 )
 
 
+# Addresses of the Debian archive and of its security archive.
+Mirrors = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class AptSource:
     """One archive of an apt configuration: its address and the suites taken from it."""
@@ -83,17 +87,17 @@ def _archive_of(sources: list[AptSource], suite: str, ending: str) -> str:
     return (own or serving or [""])[0]
 
 
-def debian_mirrors(apt_directory: Path, codename: str, environment: dict[str, str]) -> tuple[str, str]:
+def debian_mirrors(apt_directory: Path, codename: str, environment: dict[str, str]) -> Mirrors | None:
     """Addresses of the Debian archive and of its security archive, the second empty where there is none.
 
     Named by the environment, else those that a Debian machine of the release `codename` (empty for another
-    system) uses itself. Raises ValueError where neither names an archive.
+    system) uses itself; None where neither names an archive.
     """
     sources = read_apt_sources(apt_directory) if codename else []
     named, named_security = (environment.get(variable, "") for variable in MIRROR_VARIABLES)
     mirror = named or _archive_of(sources, codename, "/debian")
     if not mirror:
-        raise ValueError(f"this machine's apt names no Debian archive: set {MIRROR_VARIABLES[0]} to one")
+        return None
     return mirror, named_security or _archive_of(sources, f"{codename}-security", "/debian-security")
 
 
@@ -105,8 +109,8 @@ def debian_codename(os_release: str) -> str:
     )
 
 
-def this_machines_mirrors() -> tuple[str, str]:
-    """The two addresses of `debian_mirrors` for the machine this runs on."""
+def this_machines_mirrors() -> Mirrors | None:
+    """What `debian_mirrors` finds on the machine this runs on."""
     os_release = Path("/etc/os-release")
     codename = debian_codename(os_release.read_text() if os_release.is_file() else "")
     return debian_mirrors(Path("/etc/apt"), codename, dict(os.environ))
@@ -144,15 +148,19 @@ def pip_conf(environment: dict[str, str], files: list[Path], has_ca: bool) -> st
     return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in chosen.items())
 
 
-def write_secrets(directory: Path) -> dict[str, Path]:
-    """Write the files that builds mount into `directory`, for its owner only; return them by secret id."""
+def write_secrets(directory: Path, mirrors: Mirrors | None) -> dict[str, Path]:
+    """Write the files that builds mount into `directory`, for its owner only; return them by secret id.
+
+    Without `mirrors` there are no "sources": the build then takes packages from where its base does.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     bundle = ca_bundle(dict(os.environ))
     contents = {
-        "sources": sources_file(*this_machines_mirrors()),
         "pip.conf": pip_conf(dict(os.environ), [Path("/etc/pip.conf"), _user_pip_conf()], bundle is not None),
     }
+    if mirrors:
+        contents["sources"] = sources_file(*mirrors)
     if bundle is not None:
         contents["apt.conf"] = f'Acquire::https::CaInfo "{CA_IN_BUILD}";\n'
         contents["ca.crt"] = bundle.read_text()

@@ -7,11 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from paradedb_images import context, definitions, host, kubernetes_core, results
+from paradedb_images import context, definitions, engines, host, kubernetes_core, results
 from paradedb_images.base import mmdebstrap_command
 from paradedb_images.engines import Buildah, ContainerEngine, Engine, Workplace
 from paradedb_images.process import BuildError, Progress, run_logged
 
+MIRRORS = ("https://mirror.example/debian", "https://mirror.example/security")
 BOOKWORM = 'ID=debian\nVERSION_CODENAME="bookworm"\n'
 
 
@@ -136,11 +137,10 @@ def test_third_parties_disabled_and_source_archives_are_no_mirrors(tmp_path: Pat
     assert mirrors == ("https://mirror.example/debian", "")
 
 
-def test_another_distribution_is_asked_for_a_mirror(tmp_path: Path) -> None:
+def test_another_distribution_has_only_the_archive_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text("deb https://ubuntu.example/ubuntu noble main\n")
     codename = host.debian_codename("ID=ubuntu\nVERSION_CODENAME=noble\n")
-    with pytest.raises(ValueError, match="DEBIAN_MIRROR"):
-        host.debian_mirrors(tmp_path, codename, {})
+    assert host.debian_mirrors(tmp_path, codename, {}) is None
     named = {"DEBIAN_MIRROR": "https://mirror.example/debian"}
     assert host.debian_mirrors(tmp_path, codename, named) == ("https://mirror.example/debian", "")
 
@@ -157,15 +157,50 @@ def test_pip_settings_keep_the_index_and_drop_paths_of_this_machine(tmp_path: Pa
 
 
 def test_settings_for_builds_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    secrets = host.write_secrets(tmp_path / "settings")
+    secrets = host.write_secrets(tmp_path / "settings", MIRRORS)
     assert {"sources", "pip.conf"} <= set(secrets)
     assert {path.stat().st_mode & 0o777 for path in secrets.values()} == {0o600}
     assert (tmp_path / "settings").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    """Where a build would happen."""
+    return Workplace(tmp_path, tmp_path, tmp_path / "log", Progress())
+
+
+@pytest.mark.parametrize(("mirrors", "handed_over"), [(MIRRORS, True), (None, False)])
+def test_a_container_engine_needs_no_archive_of_the_machine(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, mirrors: host.Mirrors | None, handed_over: bool
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(host, "this_machines_mirrors", lambda: mirrors)
+    monkeypatch.setattr(engines, "run_logged", lambda command, *_others: commands.append(command))
+    ContainerEngine("docker").build(definitions.IMAGES["operator"], place)
+    (command,) = commands
+    secrets = {word.split("=")[2].split(",")[0] for word in command if word.startswith("--secret=")}
+    assert ("sources" in secrets) == handed_over
+    assert "pip.conf" in secrets
+
+
+def test_buildah_asks_for_an_archive_before_it_does_anything(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "this_machines_mirrors", lambda: None)
+    with pytest.raises(BuildError, match="set DEBIAN_MIRROR"):
+        Buildah(place.directory / "storage").build(definitions.IMAGES["operator"], place)
+    assert not (place.directory / "storage").exists()
+
+
+def test_no_build_insists_on_a_secret() -> None:
+    for image in definitions.IMAGES.values():
+        text = (image.context / image.containerfile).read_text()
+        assert "type=secret" in text
+        assert "required" not in text
+
+
 def test_base_takes_packages_from_the_mirrors() -> None:
-    mirrors = ("https://mirror.example/debian", "https://mirror.example/security")
-    command = mmdebstrap_command(Path("/c/base.tar"), mirrors)
+    command = mmdebstrap_command(Path("/c/base.tar"), MIRRORS)
     assert command[-5:-3] == ["trixie", "/c/base.tar"]
     assert command[-1] == "deb https://mirror.example/security trixie-security main"
 
