@@ -1,4 +1,4 @@
-"""The manifests with an operator image of another name, set as docs/install.md tells; no cluster is needed."""
+"""The manifests with another operator image, set as docs/install.md tells; no cluster is needed."""
 
 from __future__ import annotations
 
