@@ -17,7 +17,7 @@ Spec = dict[str, Any]
 SAMPLES = sorted((DEPLOY / "samples").glob("paradedb_*.yaml"))
 
 GOOD: dict[str, Spec] = {
-    "seed's sample": {
+    "sample of the Go original": {
         "image": "paradedb/paradedb:latest",
         "replicas": 1,
         "postgresVersion": "16",
@@ -34,7 +34,7 @@ GOOD: dict[str, Spec] = {
     "every later capability, switched off": {
         "tls": {
             "enabled": False,
-            "certManager": {"enabled": True, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+            "certManager": {"enabled": False, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
         },
         "connectionPooling": {
             "enabled": False,
@@ -62,7 +62,7 @@ GOOD: dict[str, Spec] = {
             "enabled": False,
             "image": "prometheuscommunity/postgres-exporter:v0.18.1",
             "port": 9188,
-            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "1m"},
+            "serviceMonitor": {"enabled": False, "labels": {"release": "prometheus"}, "interval": "1m"},
             "customQueries": {"size": "query: SELECT 1"},
         },
     },
@@ -70,7 +70,7 @@ GOOD: dict[str, Spec] = {
     "version, edition and pull secrets": {
         "image": "paradedb/paradedb-enterprise:18-v0.25.3",
         "postgresVersion": "18",
-        "edition": "Enterprise",
+        "edition": "Auto",
         "imagePullSecrets": [{"name": "registry"}],
         "imagePullPolicy": "Always",
     },
@@ -158,7 +158,7 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
     spec["storage"]["walStorage"] = {}
     spec["monitoring"]["serviceMonitor"] = {}
     spec["backup"]["pvc"] = {}
-    spec["tls"]["certManager"] = {"enabled": True, "issuerRef": {"name": "ca"}}
+    spec["tls"]["certManager"] = {"enabled": False, "issuerRef": {"name": "ca"}}
     stored = paradedbs.try_create(spec)["spec"]
     assert stored["storage"] == {
         "size": "10Gi",

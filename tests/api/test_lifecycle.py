@@ -117,7 +117,6 @@ def test_volumes_stay_as_they_were_made(
         {"postgresConfig": {"work_mem": "8MB"}},
         {"resources": {"limits": {"memory": "1Gi"}}},
         {"extensions": {"pgVector": True}},
-        {"edition": "Enterprise"},
         {"serviceType": "NodePort"},
     ],
     ids=str,
@@ -155,7 +154,7 @@ def test_columns(paradedbs: ParadeDBs, plain: str) -> None:
 
 def test_status_is_its_own_subresource(paradedbs: ParadeDBs, plain: str) -> None:
     before = paradedbs.get(plain)
-    change = {"status": {"readyReplicas": 1, "currentVersion": "17.6"}, "spec": {"edition": "Enterprise"}}
+    change = {"status": {"readyReplicas": 1, "currentVersion": "17.6"}, "spec": {"serviceType": "NodePort"}}
     after = paradedbs.try_subresource(plain, "status", change)
     assert after["status"]["readyReplicas"] == 1
     assert after["spec"] == before["spec"]

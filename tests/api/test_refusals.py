@@ -52,6 +52,20 @@ NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
         {"tls": {"enabled": True}},
         "spec.tls.enabled: Forbidden: encrypted connections are not available",
     ),
+    "ServiceMonitor": (
+        {"monitoring": {"serviceMonitor": {"enabled": True}}},
+        "spec.monitoring.serviceMonitor.enabled: Forbidden: ServiceMonitors are not available",
+    ),
+    "certificate": (
+        {"tls": {"secretRef": {"name": "a"}}},
+        "spec.tls.secretRef: Forbidden: certificates for encrypted connections are not available",
+    ),
+    "certificate from cert-manager": (
+        {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "ca"}}}},
+        "spec.tls.certManager.enabled: Forbidden: certificates from cert-manager are not available",
+    ),
+    "Community": ({"edition": "Community"}, "spec.edition: Forbidden: choosing the edition is not available"),
+    "Enterprise": ({"edition": "Enterprise"}, "spec.edition: Forbidden: choosing the edition is not"),
     "users": ({"auth": {"users": [USER]}}, "spec.auth.users: Forbidden: additional users are not available"),
 }
 
@@ -215,6 +229,13 @@ AUTH: dict[str, tuple[Spec, str]] = {
         _hba("host all all 10.0.0.0/8 sha"),
         "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must name",
     ),
+    **{
+        f"rule with {method}": (
+            _hba(f"host all all all {method}"),
+            "spec.auth.pgHBA[0]: Invalid value: a pgHBA rule must name",
+        )
+        for method in ("sspi", "radius", "bsd")
+    },
     "rule too long": (_hba("host all all all md5 " + "x" * 1024), "spec.auth.pgHBA[0]: Too long"),
     "too many rules": ({"auth": {"pgHBA": ["host all all all md5"] * 101}}, "spec.auth.pgHBA: Too many"),
 }
@@ -247,6 +268,8 @@ SETTINGS: dict[str, tuple[Spec, str]] = {
         ],
         ("archive_command", "cp", "postgresConfig.archive_command belongs to spec.backup; remove it"),
         ("restore_command", "cp", "postgresConfig.restore_command belongs to spec.backup; remove it"),
+        ("session_preload_libraries", "x", "postgresConfig must not have session_preload_libraries"),
+        ("local_preload_libraries", "x", "postgresConfig must not have session_preload_libraries"),
         ("ssl", "on", "postgresConfig must not have ssl"),
         ("ssl_ca_file", "x", "postgresConfig must not have ssl"),
         ("fsync", "off", "postgresConfig.fsync must not be off"),

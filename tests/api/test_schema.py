@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +121,41 @@ def test_names_columns_and_subresources(crd: Object) -> None:
             "labelSelectorPath": ".status.selector",
         },
     }
+
+
+def _of_the_collection(module: str, name: str) -> set[str]:
+    """The names in a constant of the collection, which checks what no API server checked."""
+    program = (
+        f"import json; from ansible_collections.paradedb.db.plugins.module_utils import {module}; "
+        f"print(json.dumps(list({module}.{name})))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "collections")}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(answer.stdout))
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall(r"'([a-z_]+)'", text))
+
+
+def test_the_collection_refuses_the_same_settings(schema: Object) -> None:
+    rules = schema["properties"]["spec"]["properties"]["postgresConfig"]["x-kubernetes-validations"]
+    lists = [rule for rule in rules if rule["rule"].endswith("].all(name, !(name in self))")]
+    refused = {name for rule in lists for name in _names(rule["rule"])}
+    # The resource refuses everything that starts with ssl_, the collection what there is.
+    owned = {name for name in _of_the_collection("settings", "OWNED") if not re.match("ssl(_|$)", name)}
+    assert refused == owned
+    told = [rule for rule in lists if "messageExpression" in rule]
+    assert all(_names(rule["rule"]) <= _names(rule["messageExpression"]) for rule in told)
+
+
+def test_the_collection_knows_the_same_authentication_methods(schema: Object) -> None:
+    rules = schema["properties"]["spec"]["properties"]["auth"]["properties"]["pgHBA"]["items"]
+    patterns = [rule["rule"] for rule in rules["x-kubernetes-validations"]]
+    (methods,) = [match[1] for rule in patterns if (match := re.search(r"\((trust[^)]*)\)", rule))]
+    assert set(methods.split("|")) == _of_the_collection("hba", "_METHODS")
 
 
 def test_the_field_reference_is_up_to_date() -> None:

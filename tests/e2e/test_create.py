@@ -12,7 +12,7 @@ Make = Callable[[str], ParadeDB]
 
 
 def test_sample_becomes_a_database_that_keeps_its_data(make: Make) -> None:
-    sample = yaml.safe_load((ROOT / "deploy/samples/paradedb_v1alpha1_seed_style.yaml").read_text())
+    sample = yaml.safe_load((ROOT / "deploy/samples/paradedb_v1alpha1_local.yaml").read_text())
     database = make(sample["metadata"]["name"])
     sample["metadata"]["namespace"] = database.namespace
     begun = time.monotonic()
