@@ -103,10 +103,28 @@ EDITS = [
     ("service", "shared", {"spec": {"selector": {"app.kubernetes.io/instance": "elsewhere"}}}),
     ("configmap", "shared-config", {"data": {"postgresql.conf": "fsync = off"}}),
     ("configmap", "shared-patroni-config", {"metadata": {"annotations": {"config": "{}"}}}),
+    ("configmap", "shared-patroni-config", {"metadata": {"annotations": {"config": "{"}}}),
+    ("configmap", "shared-config", {"data": {"extra": "key"}}),
+    ("configmap", "shared-instance", {"data": {"extra": "key"}}),
     ("role", "shared", {"rules": []}),
+    ("secret", "shared-credentials", {"data": {"username": "c29tZWJvZHk="}}),
+    ("secret", "shared-credentials", {"data": {"extra": "a2V5", "host": "/w=="}}),
     ("secret", "shared-credentials", {"data": {"host": "ZWxzZXdoZXJl"}}),
     ("service", "shared", {"metadata": {"ownerReferences": None, "labels": {"app.kubernetes.io/name": "x"}}}),
 ]
+
+
+def test_added_variable_is_taken_out_again(running: ParadeDB) -> None:
+    def variables() -> set[str]:
+        found = get("statefulset", "shared", running.namespace)
+        assert found
+        return {item["name"] for item in found["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+    before = variables()
+    kubectl("-n", running.namespace, "set", "env", "statefulset/shared", "ADDED=1")
+    eventually("the variable is gone", lambda: variables() == before)
+    running.wait_running()
+    eventually("the database answers", lambda: running.sql("SELECT 1", check=False) == "1")
 
 
 @pytest.mark.parametrize(("kind", "name", "patch"), EDITS)

@@ -6,6 +6,7 @@ Values are read, generated and written here and pass through no Ansible variable
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import secrets
 from typing import Any
@@ -34,6 +35,15 @@ def decode(secret: Object | None) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
+def readable(secret: Object | None) -> dict[str, str]:
+    """The values of a Secret of our own that can be read; what somebody broke is made anew."""
+    values = {}
+    for key, value in ((secret or {}).get("data") or {}).items():
+        with contextlib.suppress(ValueError):
+            values[key] = base64.b64decode(value).decode()
+    return values
+
+
 def superuser(
     kube: Kube, namespace: str, name: str, reference: dict[str, Any] | None
 ) -> tuple[str, str | None]:
@@ -57,8 +67,20 @@ def superuser(
             )
         values = _decode_users(found, field, reference["name"])
         return values["username"], values["password"]
-    values = decode(kube.get("v1", "Secret", namespace, credentials_name(name)))
-    return values.get("username") or DEFAULT_SUPERUSER, values.get("password") or None
+    values = readable(kube.get("v1", "Secret", namespace, credentials_name(name)))
+    return recorded_superuser(kube, namespace, name) or DEFAULT_SUPERUSER, values.get("password") or None
+
+
+def recorded_superuser(kube: Kube, namespace: str, name: str) -> str:
+    """The superuser's name that the database was made with, from Patroni's Secret; empty before the first.
+
+    The credentials Secret is for applications, and anybody may edit it: its user name is no record.
+    """
+    values = readable(kube.get("v1", "Secret", namespace, patroni_name(name)))
+    try:
+        return str(json.loads(values["patroni.yml"])["postgresql"]["authentication"]["superuser"]["username"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _decode_users(secret: Object, field: str, name: str) -> dict[str, str]:
@@ -129,7 +151,7 @@ def patroni_passwords(kube: Kube, namespace: str, name: str) -> dict[str, str]:
 
     A volume that outlived its ParadeDB has the roles with other passwords than the new Secret.
     """
-    values = decode(kube.get("v1", "Secret", namespace, patroni_name(name)))
+    values = readable(kube.get("v1", "Secret", namespace, patroni_name(name)))
     roles = {REPLICATION_USER: "replication-password", REWIND_USER: "rewind-password"}
     return {role: values[key] for role, key in roles.items() if key in values}
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
 
 LONGEST_MESSAGE = 1024  # the API server's limit, in bytes
 
 
 def emit(kube: Kube, resource: Object, event: dict[str, str], now: str) -> None:
-    """Write one event (``type``, ``reason``, ``message``) about the resource."""
+    """Write one event (``type``, ``reason``, ``message``) about the resource.
+
+    An event is told or not: a quota, or a namespace that is being deleted, must not fail a pass.
+    """
     metadata = resource["metadata"]
     involved = {key: resource[key] for key in ("apiVersion", "kind")}
     involved |= {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")}
@@ -32,4 +36,5 @@ def emit(kube: Kube, resource: Object, event: dict[str, str], now: str) -> None:
         "lastTimestamp": now,
         "count": 1,
     }
-    kube.create(definition)
+    with contextlib.suppress(KubeError):
+        kube.create(definition)

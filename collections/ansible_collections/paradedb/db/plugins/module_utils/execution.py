@@ -22,9 +22,16 @@ Result = dict[str, Any]
 Run = Callable[[dict[str, Any], Kube, bool], Result]
 
 
+# Mirrors the documentation fragment paradedb.db.instance.
+INSTANCE_ARG_SPEC = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+}
+
+
 def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
-    """A module's own options together with kubernetes.core's authentication options."""
-    return {**AUTH_ARG_SPEC, **options}
+    """A module's own options, those that say which ParadeDB, and kubernetes.core's for authentication."""
+    return {**AUTH_ARG_SPEC, **INSTANCE_ARG_SPEC, **options}
 
 
 def run_module(run: Run, spec: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import CONTAINER, Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import ROLE, database_selector
 
 REVISION = "controller-revision-hash"
@@ -46,7 +46,7 @@ def ready_primary(pods: list[Object]) -> Object | None:
 def is_running(pod: Object) -> bool:
     """Whether the database container runs, so that a command can be run in it."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
-    return any(item["name"] == "paradedb" and "running" in item["state"] for item in statuses)
+    return any(item["name"] == CONTAINER and "running" in item["state"] for item in statuses)
 
 
 def trouble(pod: Object, now: datetime) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
 """The Kubernetes API in the few verbs that the modules need: raw objects in, raw objects out.
 
 Credentials are kubernetes.core's options (kubeconfig, context, host, api_key ... or in-cluster), so the
-modules sign in wherever that collection's modules do. No discovery: the kinds are few and known.
+modules sign in wherever that collection's modules do. The few kinds are known, so no path is looked up.
 """
 
 from __future__ import annotations
@@ -22,20 +22,17 @@ try:
 except ImportError:  # get_api_client reports the missing library with the way to install it
     pass
 
+CONTAINER = "paradedb"  # where PostgreSQL runs in a database pod
 FIELD_MANAGER = "paradedb-operator"
 REQUEST_TIMEOUT = (5, 30)  # seconds to connect, to read
 
 # Plural names of the kinds that the roles write or read.
 _PLURALS = {
     "ConfigMap": "configmaps",
-    "CronJob": "cronjobs",
-    "Deployment": "deployments",
     "Event": "events",
-    "NetworkPolicy": "networkpolicies",
     "ParadeDB": "paradedbs",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Pod": "pods",
-    "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Secret": "secrets",
@@ -106,6 +103,13 @@ class Kube:
         path = _object_path(target) + (f"/{subresource}" if subresource else "")
         return self._request("PATCH", path, patch, content_type="application/merge-patch+json")
 
+    def remove_fields(self, target: Object, paths: list[str]) -> Object:
+        """Take fields (JSON pointers) out of an object, unless it has changed since it was read."""
+        metadata = target["metadata"]
+        patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}]
+        patch += [{"op": "remove", "path": path} for path in paths]
+        return self._request("PATCH", _object_path(target), patch, content_type="application/json-patch+json")
+
     def delete(self, target: Object) -> bool:
         """Delete exactly this object, not a namesake made since. False when it was gone."""
         body = {"preconditions": {"uid": target["metadata"]["uid"]}, "propagationPolicy": "Background"}
@@ -128,7 +132,7 @@ class Kube:
                 CoreV1Api(self._client.client).connect_get_namespaced_pod_exec,
                 pod,
                 namespace,
-                container="paradedb",
+                container=CONTAINER,
                 command=command,
                 stdin=bool(stdin),
                 stdout=True,
@@ -157,7 +161,7 @@ class Kube:
         self,
         method: str,
         path: str,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:

@@ -1,10 +1,9 @@
-"""The names by which the parts of one ParadeDB find each other. One place: roles and modules read it here."""
+"""The names by which the parts of one ParadeDB find each other."""
 
 from __future__ import annotations
 
 API_VERSION = "database.paradedb.io/v1alpha1"
 KIND = "ParadeDB"
-CONTAINER = "paradedb"
 
 MANAGED_BY = "paradedb-operator"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.foreign import foreign_fields
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object, by_name
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     COMPONENT,
@@ -45,7 +46,10 @@ def apply_all(
         before = existing.get(key) or kube.get(definition["apiVersion"], *_location(definition))
         _check_ours(before, definition)
         after = kube.apply(definition, dry_run)
-        if before is None or _comparable(before) != _comparable(after):
+        foreign = foreign_fields(after)
+        if foreign and not dry_run:
+            after = kube.remove_fields(after, foreign)
+        if before is None or foreign or _comparable(before) != _comparable(after):
             changes.append(_change(key, before, after))
     keep = {(item["kind"], item["metadata"]["name"]) for item in wanted}
     for key, item in existing.items():

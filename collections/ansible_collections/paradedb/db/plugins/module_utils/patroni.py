@@ -40,7 +40,13 @@ def dump(configuration: dict[str, Any]) -> str:
     return json.dumps(configuration, separators=(",", ":"))
 
 
-def current_configuration(config_map: Object | None) -> dict[str, Any]:
-    """The dynamic configuration that the instances have been given; empty before the first."""
+def current_settings(config_map: Object | None) -> dict[str, Any]:
+    """The settings that the instances have been given; empty where they cannot be read.
+
+    Somebody may have edited the annotation: the pass that finds it so is the one that puts it right.
+    """
     annotations = ((config_map or {}).get("metadata") or {}).get("annotations") or {}
-    return json.loads(annotations.get("config") or "{}")
+    try:
+        return dict(json.loads(annotations["config"])["postgresql"]["parameters"])
+    except (KeyError, TypeError, ValueError):
+        return {}

@@ -6,16 +6,12 @@ import re
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import hba, instances
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
-    credentials_name,
-    decode,
-    superuser,
-)
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import recorded_superuser, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import scope
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
-    current_configuration,
+    current_settings,
     dynamic_configuration,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
@@ -52,7 +48,7 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> None:
 
 def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> str:
     user, _password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
-    current = decode(kube.get("v1", "Secret", namespace, credentials_name(name))).get("username")
+    current = recorded_superuser(kube, namespace, name)
     if current and current != user and kube.get("apps/v1", "StatefulSet", namespace, name):
         raise Refused(
             "SuperuserRenamed",
@@ -89,7 +85,7 @@ def _check_live(kube: Kube, namespace: str, name: str, wanted: dict[str, Any]) -
     """Let the running PostgreSQL itself judge settings that differ from those it was given."""
     settings = wanted["postgresql"]["parameters"]
     config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
-    if current_configuration(config_map).get("postgresql", {}).get("parameters") == settings:
+    if current_settings(config_map) == settings:
         return
     running = [pod for pod in instances.database_pods(kube, namespace, name) if instances.is_running(pod)]
     if not running:

@@ -45,17 +45,15 @@ def finished(
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
-    pods = instances.database_pods(kube, namespace, name)
-    progress = phases.Progress(
-        generation=generation,
-        replicas=resource["spec"].get("replicas", 1),
-        ready=sum(instances.is_ready(pod) for pod in pods),
+    progress = _progress(
+        kube,
+        resource,
+        generation,
         settled=rollout["settled"],
         reason=rollout["reason"],
         message=rollout["message"],
         checks=_extension_checks(database),
     )
-    phase = _phase(resource)
     fields = {
         "endpoint": f"{name}.{namespace}.svc:{PORT}",
         "credentialsSecret": credentials_name(name),
@@ -63,14 +61,7 @@ def finished(
     }
     if database.get("connected"):
         fields |= {"currentVersion": database["version"], "extensions": database["extensions"]}
-    result = _write(
-        kube,
-        resource,
-        phases.steps(phase, phases.phase_at_end(phase, progress)),
-        progress,
-        fields,
-        check_mode,
-    )
+    result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
     return result | ({"requeue_after": rollout["requeue_after"]} if "requeue_after" in rollout else {})
 
 
@@ -81,30 +72,21 @@ def failed(
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
-    pods = instances.database_pods(kube, namespace, name)
-    progress = phases.Progress(
-        generation=generation or resource["metadata"]["generation"],
-        replicas=resource["spec"].get("replicas", 1),
-        ready=sum(instances.is_ready(pod) for pod in pods),
-        settled=False,
-        reason=reason,
-        message=message,
-        failed=True,
+    progress = _progress(
+        kube, resource, generation, settled=False, reason=reason, message=message, failed=True
     )
-    phase = _phase(resource)
-    path = phases.steps(phase, phases.phase_at_end(phase, progress))
+    path = _path(resource, progress)
     known = (resource.get("status") or {}).get("message") == message
-    if phases.FAILED not in path and not known:
-        event = {"type": "Warning", "reason": reason, "message": message}
-        if not check_mode:
-            events.emit(kube, resource, event, _now())
-    return _write(kube, resource, path, progress, {}, check_mode)
+    result = _write(kube, resource, path, progress, {}, check_mode)
+    if phases.FAILED not in path and not known and not check_mode:
+        events.emit(kube, resource, phases.transition_event(phases.FAILED, reason, message), _now())
+    return result
 
 
 def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
     """The resource is going."""
     resource = kube.get(API_VERSION, KIND, namespace, name)
-    if resource is None:
+    if resource is None or "deletionTimestamp" not in resource["metadata"]:
         return {"changed": False}
     progress = phases.Progress(
         resource["metadata"]["generation"],
@@ -114,6 +96,24 @@ def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
         reason="Deleting",
     )
     return _write(kube, resource, phases.steps(_phase(resource), phases.DELETING), progress, {}, check_mode)
+
+
+def _progress(kube: Kube, resource: Object, generation: int, **findings: Any) -> phases.Progress:
+    """The findings of a pass together with the instances that are ready now."""
+    metadata = resource["metadata"]
+    pods = instances.database_pods(kube, metadata["namespace"], metadata["name"])
+    return phases.Progress(
+        generation=generation or metadata["generation"],
+        replicas=resource["spec"].get("replicas", 1),
+        ready=sum(instances.is_ready(pod) for pod in pods),
+        **findings,
+    )
+
+
+def _path(resource: Object, progress: phases.Progress) -> list[str]:
+    """The phases to walk through to where the findings lead."""
+    phase = _phase(resource)
+    return phases.steps(phase, phases.phase_at_end(phase, progress))
 
 
 def _write(

@@ -114,6 +114,8 @@ def _problem(name: str, value: str, memory: int | None) -> str | None:
         return f"{value!r} is not a whole number"
     if key in PATRONI_MINIMUM and int(value) < PATRONI_MINIMUM[key]:
         return f"{value} is below {PATRONI_MINIMUM[key]}, the least that Patroni runs with"
+    if key == "wal_keep_size" and (size := _wal_size(value)) is not None and size < 16 * MEGABYTE:
+        return f"{value} is below 16MB, the least that Patroni runs with"
     if key in ("min_wal_size", "max_wal_size") and (size := _wal_size(value)) and size < SMALLEST_WAL:
         return f"{value} is below 32MB, two segments; PostgreSQL would not start again"
     if key == "shared_buffers" and memory and (parse_memory(value) or 0) >= memory:
@@ -122,7 +124,7 @@ def _problem(name: str, value: str, memory: int | None) -> str | None:
 
 
 def _wal_size(value: str) -> int | None:
-    """Bytes of min_wal_size or max_wal_size: a bare number counts megabytes."""
+    """Bytes of wal_keep_size, min_wal_size or max_wal_size: a bare number counts megabytes."""
     return parse_memory(f"{value}MB" if value.strip().isdecimal() else value)
 
 
@@ -184,7 +186,8 @@ def preload_libraries(extensions: dict[str, Any]) -> list[str]:
 
 def user_libraries(config: dict[str, str]) -> list[str]:
     """Libraries which the user wants loaded besides; one that the image lacks is an error."""
-    return [name.strip().strip('"') for name in str(config.get(PRELOAD, "")).split(",") if name.strip()]
+    values = [str(value) for name, value in config.items() if name.lower() == PRELOAD]
+    return [name.strip().strip('"') for name in ",".join(values).split(",") if name.strip()]
 
 
 def _memory_settings(resources: dict[str, Any], config: dict[str, str], workers: int) -> dict[str, str]:

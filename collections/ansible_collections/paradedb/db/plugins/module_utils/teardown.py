@@ -5,8 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
-from ansible_collections.paradedb.db.plugins.module_utils.labels import SCOPE, instance_selector, scope
+from ansible_collections.paradedb.db.plugins.module_utils.labels import (
+    API_VERSION,
+    KIND,
+    SCOPE,
+    instance_selector,
+    scope,
+)
 
 # Every kind that the roles create for an instance.
 OWNED_KINDS = [
@@ -25,7 +32,17 @@ SHUTDOWN_TIME = 60
 
 
 def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode: bool) -> dict[str, Any]:
-    """Delete everything that belongs to ``name``; what was deleted, by kind/name."""
+    """Delete everything that belongs to ``name``; what was deleted, by kind/name.
+
+    Raises Refused for a ParadeDB that is a resource and not being deleted: that one is its operator's.
+    """
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is not None and "deletionTimestamp" not in resource["metadata"]:
+        raise Refused(
+            "ManagedByOperator",
+            "metadata.name",
+            f"{name!r} is a ParadeDB resource in namespace {namespace!r}; delete the resource instead",
+        )
     deleted = _delete(
         kube, kube.list("apps/v1", "StatefulSet", namespace, instance_selector(name)), check_mode
     )

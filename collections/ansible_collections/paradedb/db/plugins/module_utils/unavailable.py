@@ -5,23 +5,36 @@ The resource's CEL rules say the same at admission; this holds where no API serv
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 
+# Fields that ask for something when they hold anything but these values.
+_OFF: dict[str, tuple[Any, ...]] = {
+    "edition": (None, "Auto"),
+    "connectionPooling.enabled": (None, False),
+    "backup.enabled": (None, False),
+    "monitoring.enabled": (None, False),
+    "monitoring.serviceMonitor.enabled": (None, False),
+    "tls.enabled": (None, False),
+    "tls.secretRef": (None,),
+    "tls.certManager.enabled": (None, False),
+    "auth.users": (None, []),
+    "replicas": (None, 1),
+}
+
 
 def check_available(spec: dict[str, Any]) -> None:
     """Raises Refused for the first field that asks for something not built yet."""
-    for field in ("connectionPooling", "backup", "monitoring", "tls"):
-        if (spec.get(field) or {}).get("enabled"):
-            raise Refused(
-                "NotAvailable",
-                f"spec.{field}.enabled",
-                "is not available in this version; set it to false or remove it",
+    for field, off in _OFF.items():
+        value: Any = spec
+        for name in field.split("."):
+            value = (value or {}).get(name)
+        if value not in off:
+            way_out = (
+                f"set it to {json.dumps(off[1])} or remove it"
+                if len(off) > 1 and off[1] != []
+                else "remove it"
             )
-    if (spec.get("auth") or {}).get("users"):
-        raise Refused("NotAvailable", "spec.auth.users", "is not available in this version; remove it")
-    if spec.get("replicas", 1) > 1:
-        raise Refused(
-            "NotAvailable", "spec.replicas", "more than 1 is not available in this version; set it to 1"
-        )
+            raise Refused("NotAvailable", f"spec.{field}", f"is not available in this version; {way_out}")

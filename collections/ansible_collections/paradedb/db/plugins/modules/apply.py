@@ -70,8 +70,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONEN
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff, observe
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     component={"type": "str", "required": True},
     definitions={"type": "list", "elements": "dict", "required": True},
     kinds={"type": "list", "elements": "str", "required": True},

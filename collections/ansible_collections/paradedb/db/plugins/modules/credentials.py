@@ -63,9 +63,9 @@ from typing import Any
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     application_secret,
     credentials_name,
-    decode,
     patroni_name,
     patroni_secret,
+    readable,
     secret_definition,
     superuser,
 )
@@ -74,8 +74,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     database={"type": "str", "required": True},
     superuser_secret={"type": "str", "default": "", "no_log": False},
     owner={"type": "dict", "default": {}},
@@ -89,7 +87,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     application = application_secret(
         name, namespace, user, password or secrets.token_urlsafe(24), params["database"]
     )
-    patroni = patroni_secret(decode(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
+    patroni = patroni_secret(readable(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
     definitions = [
         account,

@@ -84,8 +84,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.execution import argum
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     spec={"type": "dict", "required": True},
     salt_seed={"type": "str", "required": True},
 )

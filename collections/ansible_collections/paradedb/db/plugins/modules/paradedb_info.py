@@ -60,8 +60,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERS
 from ansible_collections.paradedb.db.plugins.module_utils.schema import complete_spec
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     spec={"type": "dict"},
 )
 

@@ -51,8 +51,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.preflight import check
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     spec={"type": "dict", "required": True},
 )
 

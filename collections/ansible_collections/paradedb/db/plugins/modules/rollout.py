@@ -64,8 +64,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.rollout import reconcile
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     replicas={"type": "int", "required": True},
     database={"type": "dict", "default": {}},
 )

@@ -73,8 +73,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.execution import argum
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     state={"type": "str", "required": True, "choices": ["started", "finished", "failed", "deleting"]},
     generation={"type": "int", "default": 0},
     rollout={"type": "dict", "default": {}},

@@ -47,8 +47,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.teardown import remove
 
 ARGUMENT_SPEC = argument_spec(
-    name={"type": "str", "required": True},
-    namespace={"type": "str", "required": True},
     delete_data={"type": "bool", "default": False},
 )
 

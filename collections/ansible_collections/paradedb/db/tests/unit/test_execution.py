@@ -38,7 +38,7 @@ def without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def run(function: Any, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
-    return execution.run_in_process(function, SPEC, arguments, check_mode)
+    return execution.run_in_process(function, SPEC, {"namespace": "b", **arguments}, check_mode)
 
 
 def raising(error: Exception) -> Any:

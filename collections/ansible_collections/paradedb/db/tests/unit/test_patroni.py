@@ -35,7 +35,7 @@ def test_the_dump_is_json_that_reads_back(superuser: str) -> None:
     assert json.loads(text) == made
     assert "\n" not in text
     config_map = {"metadata": {"annotations": {"config": text}}}
-    assert patroni.current_configuration(config_map) == made
+    assert patroni.current_settings(config_map) == made["postgresql"]["parameters"]
 
 
 def test_the_same_spec_gives_the_same_text() -> None:
@@ -53,7 +53,10 @@ def test_the_same_spec_gives_the_same_text() -> None:
         {"metadata": {}},
         {"metadata": {"annotations": None}},
         {"metadata": {"annotations": {"config": ""}}},
+        {"metadata": {"annotations": {"config": "{"}}},
+        {"metadata": {"annotations": {"config": "[]"}}},
+        {"metadata": {"annotations": {"config": '{"postgresql": null}'}}},
     ],
 )
 def test_before_the_first_configuration_there_is_none(config_map: object) -> None:
-    assert patroni.current_configuration(config_map) == {}  # type: ignore[arg-type]
+    assert patroni.current_settings(config_map) == {}  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import patroni, preflight
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import patroni_secret, secret_definition
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed
 from ansible_collections.paradedb.db.plugins.modules import paradedb_info
@@ -81,7 +82,9 @@ def test_every_check_is_made(wanted: dict[str, Any], reason: str, field: str) ->
 
 def test_the_superuser_keeps_its_name_once_there_is_a_database() -> None:
     wanted = spec(auth={"database": "a", "superuserSecretRef": {"name": "mine"}})
-    objects = [secret("mine", "boss"), secret("orders-credentials", "postgres")]
+    made_with_postgres = secret_definition("orders-patroni", patroni_secret({}, "postgres"), "Opaque")
+    made_with_postgres["metadata"]["namespace"] = "prod"
+    objects = [secret("mine", "boss"), made_with_postgres]
     check(wanted, *objects)
     found = refusal(wanted, *objects, stateful_set(data="10Gi"))
     assert found.reason == "SuperuserRenamed"
@@ -89,7 +92,7 @@ def test_the_superuser_keeps_its_name_once_there_is_a_database() -> None:
     check(
         wanted,
         secret("mine", "postgres"),
-        secret("orders-credentials", "postgres"),
+        made_with_postgres,
         stateful_set(data="10Gi"),
     )
 

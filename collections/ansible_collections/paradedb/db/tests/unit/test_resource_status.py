@@ -35,10 +35,6 @@ class Life:
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.kube = FakeKube(*(objects or [paradedb()]))
 
-    @property
-    def generation(self) -> int:
-        return self.kube.objects.get(("ParadeDB", "prod", "orders"), paradedb())["metadata"]["generation"]
-
     def call(self, state: str, check_mode: bool = False, **more: Any) -> dict[str, Any]:
         resource = self.kube.objects.get(("ParadeDB", "prod", "orders"), {"metadata": {"generation": 0}})
         parameters = {
@@ -63,6 +59,9 @@ class Life:
         return self.call("failed", reason=reason, message=message, **more)
 
     def deleting(self, **more: Any) -> dict[str, Any]:
+        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"))
+        if resource:
+            resource["metadata"]["deletionTimestamp"] = "2025-01-01T00:00:00Z"
         return self.call("deleting", **more)
 
     @property
@@ -290,6 +289,11 @@ def test_without_a_resource_there_is_no_status(call: str) -> None:
     life = Life(pod("orders-0"))
     assert getattr(life, call)() == {"changed": False}
     assert life.kube.writes == []
+
+
+def test_a_resource_that_is_not_deleted_is_never_said_to_be(running: Life) -> None:
+    assert running.call("deleting") == {"changed": False}
+    assert running.status["phase"] == "Running"
 
 
 def test_deleting_is_final(running: Life) -> None:

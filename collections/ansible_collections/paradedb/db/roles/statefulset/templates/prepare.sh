@@ -16,6 +16,11 @@ version=$(postgres --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 [ "$version" = "$POSTGRES_VERSION" ] || refuse VersionMismatch \
     "spec.postgresVersion: is $POSTGRES_VERSION, but the image has PostgreSQL $version; name an image of that version"
 
+# A volume that outlived its ParadeDB keeps the version it was made with.
+data=$(cat "${PGDATA:-}/PG_VERSION" 2>/dev/null || true)
+[ "${data:-$version}" = "$version" ] || refuse VersionMismatch \
+    "spec.postgresVersion: is $version, but the data on the volume are of PostgreSQL $data; set it to $data"
+
 # Libraries that extensions need at start: those the image has. Libraries the user asked for: all.
 libraries=$(dirname "$(readlink -f "$(command -v postgres)")")/../lib
 preload=
