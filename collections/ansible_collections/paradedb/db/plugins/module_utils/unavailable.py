@@ -32,9 +32,6 @@ def check_available(spec: dict[str, Any]) -> None:
         for name in field.split("."):
             value = (value or {}).get(name)
         if value not in off:
-            way_out = (
-                f"set it to {json.dumps(off[1])} or remove it"
-                if len(off) > 1 and off[1] != []
-                else "remove it"
-            )
+            settable = len(off) > 1 and off[1] != []
+            way_out = f"set it to {json.dumps(off[1])} or remove it" if settable else "remove it"
             raise Refused("NotAvailable", f"spec.{field}", f"is not available in this version; {way_out}")
