@@ -153,13 +153,19 @@ class ParadeDB:
         return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
     def sql(self, statement: str, uri: str = "", check: bool = True) -> str:
-        """Run SQL from the client pod through the Service, with the Secret's credentials."""
-        done = self._kubectl(
-            "exec", "-i", "client", "--", "sh", "-c",
-            'read -r uri; exec psql -X -A -t -v ON_ERROR_STOP=1 "$uri"',
-            stdin=f"{uri or self.secret()['uri']}\n{statement}\n",
-            check=check,
-        )  # fmt: skip
+        """Run SQL from the client pod through the Service, with the Secret's credentials.
+
+        The node's proxy learns of a new endpoint a moment after the status does: until then the Service's
+        address leads nowhere, and the connection is tried again.
+        """
+        script = 'read -r uri; exec psql -X -A -t -v ON_ERROR_STOP=1 "$uri"'
+        stdin = f"{uri or self.secret()['uri']}\n{statement}\n"
+        for _attempt in range(20):
+            done = self._kubectl("exec", "-i", "client", "--", "sh", "-c", script, stdin=stdin, check=False)
+            if "Network is unreachable" not in done.stderr:
+                break
+            time.sleep(0.5)
+        assert done.returncode == 0 or not check, done.stderr
         return (done.stdout if done.returncode == 0 else done.stderr).strip()
 
     def setting(self, name: str) -> str:
