@@ -250,13 +250,15 @@ async def _serve_metrics(
 
 @asynccontextmanager
 async def _background[T](work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """A task that lives as long as the block."""
+    """A task that lives as long as the block; what it dies of is logged."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("%s failed", getattr(work, "__qualname__", "a task"), exc_info=ended)
 
 
 async def _first(work: Coroutine[Any, Any, None], *others: asyncio.Task[Any]) -> bool:
