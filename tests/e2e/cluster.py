@@ -30,7 +30,9 @@ def kubectl(
     *arguments: str, stdin: str | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run kubectl; a failure shows what it said."""
-    done = subprocess.run([*_KUBECTL, *arguments], input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*_KUBECTL, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=300
+    )
     if check and done.returncode != 0:
         raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
     return done

@@ -87,7 +87,7 @@ OWNED = [
 def test_deleted_object_comes_back(running: ParadeDB, kind: str, name: str) -> None:
     before = get(kind, name, running.namespace)
     assert before
-    kubectl("-n", running.namespace, "delete", kind, name, "--cascade=orphan")
+    kubectl("-n", running.namespace, "delete", kind, name, "--cascade=orphan", "--wait=false")
 
     def back() -> bool:
         found = get(kind, name, running.namespace)
