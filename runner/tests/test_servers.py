@@ -158,6 +158,7 @@ def parse(*arguments: str) -> Any:
 
 
 def test_flags_as_operator_sdk_names_them(monkeypatch, tmp_path):
+    monkeypatch.delenv("K8S_AUTH_KUBECONFIG", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "k"))
     monkeypatch.setenv("WATCH_NAMESPACE", " one, two,")
     settings = parse(
