@@ -43,9 +43,3 @@ def metadata(obj: Object) -> Object:
 def is_deleting(obj: Object) -> bool:
     """Whether the object waits for its finalizers."""
     return bool(metadata(obj).get("deletionTimestamp"))
-
-
-def key_of(gvk: GroupVersionKind, obj: Object) -> Key:
-    """The key of an object whose kind is known from where it was read (list items carry no kind)."""
-    meta = metadata(obj)
-    return Key(gvk, meta.get("namespace", ""), meta["name"])

@@ -28,6 +28,9 @@ INSTANCE_ARG_SPEC = {
     "namespace": {"type": "str", "required": True},
 }
 
+# Mirrors the documentation fragment paradedb.db.owner.
+OWNER_ARG_SPEC = {"owner": {"type": "dict", "default": {}}}
+
 
 def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
     """A module's own options, those that say which ParadeDB, and kubernetes.core's for authentication."""

@@ -27,12 +27,9 @@ options:
     type: list
     elements: str
     required: true
-  owner:
-    description: The owner reference; empty when no resource owns the objects (one-off provisioning).
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - paradedb.db.instance
+  - paradedb.db.owner
   - kubernetes.core.k8s_auth_options
 author: The paradedb.db maintainers
 attributes:
@@ -64,7 +61,11 @@ changes:
 
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
+from ansible_collections.paradedb.db.plugins.module_utils.execution import (
+    OWNER_ARG_SPEC,
+    argument_spec,
+    run_module,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONENT, instance_selector
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff, observe
@@ -73,7 +74,7 @@ ARGUMENT_SPEC = argument_spec(
     component={"type": "str", "required": True},
     definitions={"type": "list", "elements": "dict", "required": True},
     kinds={"type": "list", "elements": "str", "required": True},
-    owner={"type": "dict", "default": {}},
+    **OWNER_ARG_SPEC,
 )
 
 

@@ -20,12 +20,9 @@ options:
     description: Name of the user's Secret with C(username) and C(password); empty for a generated password.
     type: str
     default: ""
-  owner:
-    description: The owner reference; empty when no resource owns the objects (one-off provisioning).
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - paradedb.db.instance
+  - paradedb.db.owner
   - kubernetes.core.k8s_auth_options
 author: The paradedb.db maintainers
 attributes:
@@ -69,14 +66,18 @@ from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     secret_definition,
     superuser,
 )
-from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
+from ansible_collections.paradedb.db.plugins.module_utils.execution import (
+    OWNER_ARG_SPEC,
+    argument_spec,
+    run_module,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff
 
 ARGUMENT_SPEC = argument_spec(
     database={"type": "str", "required": True},
     superuser_secret={"type": "str", "default": "", "no_log": False},
-    owner={"type": "dict", "default": {}},
+    **OWNER_ARG_SPEC,
 )
 
 
