@@ -1,29 +1,21 @@
-"""What answers over HTTP: metrics with its guard, probes, addresses; and log lines, flags and CPU limits."""
+"""What answers over HTTP: metrics with its guard, probes, addresses."""
 
 import asyncio
-import json
-import logging
 import os
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from fakeapi import until
-from kubernetes.config import incluster_config
-from paradedb_runner import cli
 from paradedb_runner.api import ApiError
-from paradedb_runner.cgroup import cpu_limit, default_run_slots
-from paradedb_runner.credentials import Credentials, find_kubeconfig
 from paradedb_runner.health import health_app
 from paradedb_runner.http_server import parse_address, serving
 from paradedb_runner.informer import Informer
 from paradedb_runner.inputdir import private_base
-from paradedb_runner.logs import JsonFormatter, fields
 from paradedb_runner.metrics_server import Certificate, Reviewer, metrics_app
-from support import DEMO, key, make_settings
+from support import DEMO
 
 
 class ReviewApi:
@@ -136,147 +128,6 @@ def test_addresses(text, address):
 def test_what_is_no_address(text):
     with pytest.raises(ValueError, match="not an address"):
         parse_address(text)
-
-
-def test_log_lines_are_json_and_name_the_resource():
-    extra = fields(key("a"), run="r1")
-    record = logging.makeLogRecord({"name": "n", "levelname": "INFO", "msg": "two\nlines", **extra})
-    text = JsonFormatter().format(record)
-    assert "\n" not in text
-    line = json.loads(text)
-    assert (line["msg"], line["kind"], line["namespace"], line["name"], line["run"]) == (
-        "two\nlines",
-        "Demo",
-        "ns",
-        "a",
-        "r1",
-    )
-
-
-def parse(*arguments: str) -> Any:
-    return cli.settings_from(cli._parser().parse_args(["run", *arguments]))
-
-
-def test_flags_as_operator_sdk_names_them(monkeypatch, tmp_path):
-    monkeypatch.delenv("K8S_AUTH_KUBECONFIG", raising=False)
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "k"))
-    monkeypatch.setenv("WATCH_NAMESPACE", " one, two,")
-    settings = parse(
-        "--leader-elect",
-        "--leader-election-id=x",
-        "--max-concurrent-reconciles=7",
-        "--reconcile-period=1h",
-        "--ansible-args='--vault-password-file /p --diff'",
-        "--metrics-bind-address=127.0.0.1:1",
-        "--metrics-secure=false",
-        "--graceful-shutdown-timeout=5s",
-    )
-    assert (settings.leader_elect, settings.leader_election_id, settings.run_slots) == (True, "x", 7)
-    assert (settings.reconcile_period, settings.graceful_shutdown_timeout) == (3600, 5)
-    assert settings.ansible_arguments == ("--vault-password-file", "/p", "--diff")
-    assert settings.namespaces == ("one", "two")
-    assert settings.kubeconfig == tmp_path / "k"
-    assert not settings.metrics_secure
-
-
-def test_defaults_of_flags():
-    settings = parse()
-    assert (settings.metrics_address, settings.health_address) == (":8443", ":8081")
-    assert (settings.reconcile_period, settings.run_timeout, settings.graceful_shutdown_timeout) == (
-        60,
-        1800,
-        30,
-    )
-    assert settings.metrics_secure
-    assert settings.metrics_require_rbac
-    assert not settings.leader_elect
-    assert settings.run_slots >= 2
-
-
-@pytest.mark.parametrize(
-    "flag",
-    ["--reconcile-period=5", "--metrics-bind-address=x", "--leader-elect=maybe", "--ansible-verbosity=9"],
-)
-def test_bad_flags_are_refused(flag, capsys):
-    with pytest.raises(SystemExit):
-        parse(flag)
-    assert flag.split("=")[0] in capsys.readouterr().err
-
-
-def test_what_cannot_start_says_why(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["run"]) == 1
-    assert "cannot read watches.yaml" in capsys.readouterr().err
-    assert cli.main(["version"]) == 0
-
-
-def test_limits_and_verbosity_of_one_kind():
-    environ = {"MAX_CONCURRENT_RECONCILES_DEMO_EXAMPLE_COM": "3", "ANSIBLE_VERBOSITY_DEMO_EXAMPLE_COM": "4"}
-    settings = make_settings(environ=environ)
-    assert (settings.kind_limit(DEMO), settings.kind_verbosity(DEMO)) == (3, 4)
-    assert (make_settings().kind_limit(DEMO), make_settings().kind_verbosity(DEMO)) == (2, 0)
-
-
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_run_slots_follow_the_cpu_limit_of_the_container(files, limit, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert cpu_limit(tmp_path) == (limit or 16)
-    assert default_run_slots(tmp_path) == (2 if limit else 16)
-
-
-def test_where_the_kubeconfig_comes_from():
-    assert find_kubeconfig("/flag", {"KUBECONFIG": "/env"}) == Path("/flag")
-    assert find_kubeconfig("", {"KUBECONFIG": "/env"}) == Path("/env")
-    assert find_kubeconfig("", {}) == Path("~/.kube/config").expanduser()
-
-
-async def test_a_kubeconfig_with_a_token(tmp_path):
-    text = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{name: c, context: {cluster: k, user: u}}]
-clusters: [{name: k, cluster: {server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}]
-users: [{name: u, user: {token: TOKEN}}]
-"""
-    path = tmp_path / "config"
-    path.write_text(text.replace("TOKEN", "first"))
-    credentials = Credentials(path)
-    assert credentials.host == "https://127.0.0.1:6443"
-    assert await credentials.headers() == {"Authorization": "Bearer first"}
-    assert credentials.ssl_context.verify_mode is ssl.CERT_NONE
-    path.write_text(text.replace("TOKEN", "second"))
-    await credentials.reload()
-    assert await credentials.headers() == {"Authorization": "Bearer second"}
-
-
-async def test_the_account_of_a_pod(tmp_path, monkeypatch):
-    private = tmp_path / "tls"
-    private.mkdir()
-    Certificate(None, private)
-    (tmp_path / "token").write_text("pod")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(private / "tls.crt"))
-    credentials = Credentials(None)
-    assert credentials.host == "https://10.0.0.1:443"
-    assert await credentials.headers() == {"Authorization": "bearer pod"}
-    (tmp_path / "token").write_text("rotated")
-    await credentials.reload()
-    assert await credentials.headers() == {"Authorization": "bearer rotated"}
 
 
 def test_a_temporary_directory_too_deep_for_sockets_is_refused_at_start(tmp_path, monkeypatch):
