@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from paradedb_runner.engine import RunOutcome, RunRequest, Stats, TaskEvent
+from paradedb_runner.engine import ModuleOutcome, ModuleRequest, RunOutcome, RunRequest, Stats, TaskEvent
 
 GOOD = RunOutcome(rc=0, stats=Stats(ok=2, changed=1, hosts=1))
 FAILED_TASK = TaskEvent("failed", "Make it", message="Make it: no room")
@@ -13,10 +13,16 @@ BAD = RunOutcome(rc=2, stats=Stats(failures=1, hosts=1), failed=[FAILED_TASK])
 
 
 class FakeEngine:
-    """Hands out ``outcomes`` in turn (the last one for ever); ``block`` makes runs wait until it is set."""
+    """
+    Hands out ``outcomes`` in turn, ``module_outcomes`` for modules (the last one for ever); ``block`` makes
+    runs and modules wait until it is set.
+    """
 
     def __init__(self, *outcomes: RunOutcome) -> None:
         self.outcomes = list(outcomes or [GOOD])
+        self.module_outcomes = [ModuleOutcome()]
+        self.modules: list[ModuleRequest] = []
+        self.closed = False
         self.requests: list[RunRequest] = []
         self.variables: list[dict[str, Any]] = []
         self.block: asyncio.Event | None = None
@@ -50,3 +56,13 @@ class FakeEngine:
         finally:
             self.running -= 1
             self._current.discard(name)
+
+    async def run_module(self, request: ModuleRequest) -> ModuleOutcome:
+        self.modules.append(request)
+        await asyncio.sleep(0)
+        if self.block:
+            await self.block.wait()
+        return self.module_outcomes.pop(0) if len(self.module_outcomes) > 1 else self.module_outcomes[0]
+
+    async def close(self) -> None:
+        self.closed = True

@@ -14,7 +14,7 @@ from paradedb_runner.manager import Controller
 from paradedb_runner.metrics import Metrics
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.tasks import outlast
-from paradedb_runner.watches import Finalizer, Role, Watch
+from paradedb_runner.watches import DependentKind, Finalizer, Role, Watch
 from support import CONFIG_MAP, DEMO, key, make_settings
 
 OTHER = GroupVersionKind("example.com", "v1", "Other")
@@ -23,7 +23,9 @@ FINALIZER = Finalizer("example.com/f", None, {"state": "absent"})
 
 
 def demo(**options: Any) -> Watch:
-    return Watch(DEMO, ROLE, **({"manage_status": False, "dependents": (CONFIG_MAP,)} | options))
+    return Watch(
+        DEMO, ROLE, **({"manage_status": False, "dependents": (DependentKind(CONFIG_MAP),)} | options)
+    )
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ async def test_line_14_dependents_bring_their_owner_back(make):
 
 async def test_line_14_a_dependent_kind_is_watched_once_for_all_its_owners(make):
     fake, build = make
-    other = Watch(OTHER, ROLE, manage_status=False, dependents=(CONFIG_MAP,))
+    other = Watch(OTHER, ROLE, manage_status=False, dependents=(DependentKind(CONFIG_MAP),))
     async with working(build(FakeEngine(), demo(), other)):
         await until(lambda: fake.watching("configmaps"))
         await asyncio.sleep(0.1)

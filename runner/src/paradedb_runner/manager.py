@@ -61,7 +61,7 @@ class Controller:
         """One for every kind and namespace. A kind that several watches depend on is watched once."""
         namespaces = self._settings.namespaces or ("",)
         digest = DependentDigest(list(self._watches))
-        dependents = {gvk: None for watch in self._watches.values() for gvk in watch.dependents}
+        dependents = {kind.gvk: None for watch in self._watches.values() for kind in watch.dependents}
         return [
             *(
                 Informer[Object](api, gvk, namespace, _whole, self._primary_handler(watch))
