@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from harness import Cluster, Runner, install, until
+from harness import ENGINES, Cluster, Runner, installed, namespaced, until
 from kubernetes import client, config
 
 
@@ -19,38 +20,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """How runners of a module start Ansible; a module that no engine can make a difference to says so."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def kinds() -> Iterator[tuple[client.ApiClient, str]]:
     """Install the two kinds in a group nobody else has."""
     config.load_kube_config()
     group = f"t{uuid4().hex[:8]}.example.com"
-    with client.ApiClient() as api:
-        extensions = client.ApiextensionsV1Api(api)
-        for kind in ("Demo", "Broken"):
-            install(extensions, group, kind)
+    with client.ApiClient() as api, installed(api, group, "Demo", "Broken"):
         yield api, group
-        for kind in ("Demo", "Broken"):
-            extensions.delete_custom_resource_definition(f"{kind.lower()}s.{group}")
 
 
 @pytest.fixture
 def cluster(kinds: tuple[client.ApiClient, str]) -> Iterator[Cluster]:
     """A namespace for one test; resources left in it lose their finalizers."""
-    api, group = kinds
-    cluster = Cluster(api, group, f"runner-{uuid4().hex[:8]}")
-    cluster.core.create_namespace({"metadata": {"name": cluster.namespace}})
-    yield cluster
-    cluster.release()
-    cluster.core.delete_namespace(cluster.namespace)
+    with namespaced(*kinds) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+def start(cluster: Cluster, engine: str, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     """Start runners and wait until they are ready; none survives the test."""
     started: list[Runner] = []
 
-    def go(*flags: str, wait: bool = True) -> Runner:
-        runner = Runner(cluster, tmp_path, *flags)
+    def go(*flags: str, wait: bool = True, **options: Any) -> Runner:
+        runner = Runner(cluster, tmp_path, f"--engine={engine}", *flags, **options)
         started.append(runner)
         if wait:
             until(runner.ready)

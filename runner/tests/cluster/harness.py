@@ -1,5 +1,7 @@
 """A real API server, a group of kinds of our own, and the runner as a process."""
 
+import copy
+import itertools
 import json
 import os
 import shutil
@@ -12,16 +14,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from kubernetes import client
 
+ENGINES = ("ansible-runner",)
+"""Tests whose outcome could depend on the engine run with every one of these, others with the first."""
 CONTENT = Path(__file__).parent / "content"
 MARK = "RUNNER_TEST_MARK"
 PATIENCE = 60.0  # seconds until a test that would hang fails
+PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"
 
 
 def until[T](look: Callable[[], T], patience: float = PATIENCE) -> T:
@@ -34,67 +40,111 @@ def until[T](look: Callable[[], T], patience: float = PATIENCE) -> T:
     return found
 
 
+def overlaps(journal: list[str]) -> bool:
+    """Whether a pass began before the one before it ended."""
+    words = [line.split()[0] for line in journal if line.split()[0] in ("start", "end", "killed")]
+    return any(one == two == "start" for one, two in itertools.pairwise(words))
+
+
+def found[T](read: Callable[[], T]) -> T | None:
+    """What ``read`` returns, or None if the API server says there is no such thing."""
+    try:
+        return read()
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
+        return None
+
+
 class Cluster:
-    """The API server, the group of kinds made for this test run, and one namespace."""
+    """The API server, the group of kinds made for this test run, one of its kinds, and one namespace."""
 
     def __init__(self, api: client.ApiClient, group: str, namespace: str) -> None:
         self.core, self.rbac = client.CoreV1Api(api), client.RbacAuthorizationV1Api(api)
         self.custom, self.leases = client.CustomObjectsApi(api), client.CoordinationV1Api(api)
-        self.group, self.namespace = group, namespace
+        self.group, self.namespace, self.kind = group, namespace, "Demo"
+
+    def of(self, kind: str) -> "Cluster":
+        """The same cluster, with another kind to create, get and so on."""
+        other = copy.copy(self)
+        other.kind = kind
+        return other
+
+    @property
+    def plural(self) -> str:
+        return f"{self.kind.lower()}s"
 
     def create(
-        self, name: str, kind: str = "Demo", annotations: dict[str, str] | None = None, **spec: Any
+        self,
+        name: str,
+        kind: str = "",
+        annotations: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
+        **spec: Any,
     ) -> None:
+        """Create a resource; without any spec it has none, not an empty one."""
         body = {
             "apiVersion": f"{self.group}/v1",
-            "kind": kind,
-            "metadata": {"name": name, "annotations": annotations or {}},
-            "spec": spec,
+            "kind": kind or self.kind,
+            "metadata": {"name": name, "annotations": annotations or {}, "labels": labels or {}},
         }
+        plural = f"{body['kind'].lower()}s"
         self.custom.create_namespaced_custom_object(
-            self.group, "v1", self.namespace, f"{kind.lower()}s", body
+            self.group, "v1", self.namespace, plural, body | ({"spec": spec} if spec else {})
         )
+
+    def change(self, name: str, body: dict[str, Any]) -> None:
+        """Merge ``body`` into a resource."""
+        self.custom.patch_namespaced_custom_object(self.group, "v1", self.namespace, self.plural, name, body)
 
     def patch(self, name: str, **spec: Any) -> None:
-        self.custom.patch_namespaced_custom_object(
-            self.group, "v1", self.namespace, "demos", name, {"spec": spec}
-        )
+        self.change(name, {"spec": spec})
 
     def delete(self, name: str) -> None:
-        self.custom.delete_namespaced_custom_object(self.group, "v1", self.namespace, "demos", name)
+        self.custom.delete_namespaced_custom_object(self.group, "v1", self.namespace, self.plural, name)
 
-    def get(self, name: str, plural: str = "demos") -> dict[str, Any] | None:
-        try:
-            return self.custom.get_namespaced_custom_object(self.group, "v1", self.namespace, plural, name)
-        except client.ApiException as error:
-            if error.status != 404:
-                raise
-            return None
+    def get(self, name: str, plural: str = "") -> dict[str, Any] | None:
+        return found(
+            lambda: self.custom.get_namespaced_custom_object(
+                self.group, "v1", self.namespace, plural or self.plural, name
+            )
+        )
 
-    def condition(self, name: str, kind: str, plural: str = "demos") -> dict[str, Any]:
+    def condition(self, name: str, kind: str, plural: str = "") -> dict[str, Any]:
         status = (self.get(name, plural) or {}).get("status") or {}
         return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
 
     def succeeded(self, name: str) -> bool:
+        """Whether a pass over the present generation succeeded."""
         obj = self.get(name) or {}
         condition = self.condition(name, "Successful")
         generation = obj.get("metadata", {}).get("generation")
         return condition.get("status") == "True" and condition.get("observedGeneration") == generation
 
+    def config_map(self, name: str, namespace: str = "") -> Any:
+        return found(lambda: self.core.read_namespaced_config_map(name, namespace or self.namespace))
+
+    def data(self, name: str, namespace: str = "") -> dict[str, str] | None:
+        """What a ConfigMap holds, or None if there is none."""
+        config_map = self.config_map(name, namespace)
+        return config_map and (config_map.data or {})
+
     def owned(self, name: str) -> dict[str, str] | None:
-        try:
-            return self.core.read_namespaced_config_map(f"{name}-owned", self.namespace).data
-        except client.ApiException as error:
-            if error.status != 404:
-                raise
-            return None
+        return self.data(f"{name}-owned")
 
     def release(self) -> None:
         """Take the finalizers off everything that is left."""
-        where = (self.group, "v1", self.namespace, "demos")
-        for obj in self.custom.list_namespaced_custom_object(*where)["items"]:
-            body = {"metadata": {"finalizers": None}}
-            self.custom.patch_namespaced_custom_object(*where, obj["metadata"]["name"], body)
+        for resource in self.custom.get_api_resources(self.group, "v1").resources:
+            if "/" in resource.name:
+                continue
+            where = (self.group, "v1", self.namespace, resource.name)
+            for obj in self.custom.list_namespaced_custom_object(*where)["items"]:
+                body = {"metadata": {"finalizers": None}}
+                name = obj["metadata"]["name"]
+                found(lambda where=where, name=name, body=body: self._patch(*where, name, body))
+
+    def _patch(self, *arguments: Any) -> None:
+        self.custom.patch_namespaced_custom_object(*arguments)
 
     def events(self, name: str) -> list[Any]:
         listed = self.core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={name}")
@@ -104,20 +154,29 @@ class Cluster:
 class Runner:
     """One runner process; ``lines`` are its log."""
 
-    def __init__(self, cluster: Cluster, directory: Path, *flags: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        directory: Path,
+        *flags: str,
+        content: Path = CONTENT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.mark = uuid4().hex
         self.journal = directory / "journal"
         self.journal.mkdir(exist_ok=True)
         self.temporary = Path(tempfile.mkdtemp(prefix="rt-"))  # short: Ansible makes sockets below it
-        self.health, self.metrics = _free_port(), _free_port()
+        self.health, self.metrics = free_port(), free_port()
         self._log = directory / f"log-{self.mark}"
-        environment = os.environ | {
+        whole = os.environ | {
             "TEST_GROUP": cluster.group,
             "TEST_VARIABLE": "_" + cluster.group.replace(".", "_"),
             "TEST_JOURNAL": str(self.journal),
             "WATCH_NAMESPACE": cluster.namespace,
+            "ANSIBLE_ACTION_PLUGINS": str(CONTENT / "action_plugins"),
             "TMPDIR": str(self.temporary),
             MARK: self.mark,
+            **(environment or {}),
         }
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
@@ -127,14 +186,16 @@ class Runner:
                     f"--health-probe-bind-address=127.0.0.1:{self.health}",
                     *flags,
                 ],
-                cwd=CONTENT,
-                env=environment,
+                cwd=content,
+                env=whole,
                 stderr=log,
             )
 
-    def lines(self, msg: str = "") -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return [line for line in lines if msg in line["msg"]]
+    def lines(self, msg: str = "", **about: str) -> list[dict[str, Any]]:
+        """The lines of the log that say ``msg`` about a resource of that name, kind and so on."""
+        whole, _, _half = self._log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line for line in lines if msg in line["msg"] and about.items() <= line.items()]
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self._log.read_text()
@@ -174,19 +235,56 @@ class Runner:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
-    def clean_up(self) -> None:
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def clean_up(self) -> None:
+        self.kill()
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.temporary)
         print(self._log.read_text())  # pytest shows it if the test failed
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def installed(api: client.ApiClient, group: str, *kinds: str) -> Iterator[None]:
+    """The definitions of these kinds, served, for as long as the block lasts."""
+    extensions = client.ApiextensionsV1Api(api)
+    for kind in kinds:
+        install(extensions, group, kind)
+    for kind in kinds:
+        until(lambda kind=kind: _served(extensions, group, kind))
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            extensions.delete_custom_resource_definition(f"{kind.lower()}s.{group}")
+
+
+def _served(extensions: client.ApiextensionsV1Api, group: str, kind: str) -> bool:
+    definition = extensions.read_custom_resource_definition(f"{kind.lower()}s.{group}")
+    conditions = definition.status.conditions or []
+    return any(each.type == "Established" and each.status == "True" for each in conditions)
+
+
+@contextmanager
+def namespaced(api: client.ApiClient, group: str) -> Iterator[Cluster]:
+    """A namespace of its own for the block; resources left in it lose their finalizers."""
+    cluster = Cluster(api, group, f"runner-{uuid4().hex[:8]}")
+    cluster.core.create_namespace({"metadata": {"name": cluster.namespace}})
+    try:
+        yield cluster
+    finally:
+        cluster.release()
+        cluster.core.delete_namespace(cluster.namespace)
 
 
 def install(extensions: client.ApiextensionsV1Api, group: str, kind: str) -> None:

@@ -4,16 +4,8 @@ import contextlib
 import itertools
 from pathlib import Path
 
-from harness import install, until
+from harness import PERIOD, install, overlaps, until
 from kubernetes import client
-
-PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"
-
-
-def overlaps(journal):
-    """Whether a pass began before the one before it ended."""
-    words = [line.split()[0] for line in journal if line.split()[0] in ("start", "end")]
-    return any(one == two == "start" for one, two in itertools.pairwise(words))
 
 
 def test_a_resource_is_reconciled_finalized_and_gone(cluster, start):
