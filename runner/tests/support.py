@@ -28,6 +28,7 @@ def make_settings(**changed: Any) -> Settings:
         "ansible_verbosity": 0,
         "ansible_arguments": (),
         "ansible_log_events": "tasks",
+        "log_output": False,
         "inventory": None,
         "inject_owner_ref": True,
         "proxy_port": 0,
@@ -40,6 +41,9 @@ def make_settings(**changed: Any) -> Settings:
         "leader_elect": False,
         "leader_election_id": "test",
         "leader_election_namespace": "ns",
+        "lease_duration": 15.0,
+        "lease_renew_deadline": 10.0,
+        "lease_retry_period": 2.0,
         "environ": {},
     }
     return Settings(**(values | changed))

@@ -1,8 +1,8 @@
 """Where the API server is and who we are there, read by the ``kubernetes`` package, which knows every way."""
 
 import asyncio
-import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Credentials:
         await asyncio.to_thread(self._read)
 
 
-def find_kubeconfig(flag: str, environ: dict[str, str] | os._Environ[str]) -> Path | None:
+def find_kubeconfig(flag: str, environ: Mapping[str, str]) -> Path | None:
     """The kubeconfig to use: the flag, the environment, none inside a pod, and the usual file elsewhere."""
     named = flag or environ.get("K8S_AUTH_KUBECONFIG") or environ.get("KUBECONFIG")
     if named:
