@@ -1,13 +1,8 @@
-"""Dependents and predicates, lines 8 and 16 of the checklist."""
-
-from pathlib import Path
+"""Dependents, line 16 of the checklist."""
 
 import pytest
 from paradedb_runner.dependents import DependentDigest, triggered
 from paradedb_runner.objects import GroupVersionKind
-from paradedb_runner.predicates import wants_pass
-from paradedb_runner.selector import parse_selector
-from paradedb_runner.watches import Role, Watch
 from support import DEMO, key
 
 digest = DependentDigest([DEMO])
@@ -61,49 +56,3 @@ def test_creation_never_triggers_and_deletion_always():
 
 def test_a_change_of_owner_tells_both():
     assert triggered(digest(owned("a")), digest(owned("b"))) == {key("a"), key("b")}
-
-
-def watch(**options):
-    return Watch(DEMO, Role("demo", Path("/roles")), **options)
-
-
-def primary(generation=1, **metadata):
-    return {"metadata": {"name": "a", "generation": generation, **metadata}}
-
-
-DELETED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        (None, primary(), True),
-        (primary(), None, True),
-        (primary(1), primary(2), True),
-        (primary(resourceVersion="1"), primary(resourceVersion="2"), False),
-        (primary(), {**primary(), "status": {"phase": "x"}}, False),
-        (primary(annotations={}), primary(annotations={"a": "b"}), False),
-        (primary(), primary(**DELETED), True),
-        (primary(**DELETED), primary(**DELETED, resourceVersion="2"), False),
-        (primary(1, **DELETED), primary(2, **DELETED), True),
-        (primary(**DELETED, finalizers=["a", "b"]), primary(**DELETED, finalizers=["a"]), True),
-    ],
-)
-def test_line_08_predicates_compare_old_and_new(old, new, expected):
-    assert wants_pass(watch(), old, new) is expected
-
-
-def test_line_08_kinds_without_generation_count_every_change():
-    assert wants_pass(watch(), {"metadata": {}}, {"metadata": {"x": 1}})
-
-
-def test_line_08_annotations_count_if_the_watch_says_so():
-    old, new = primary(annotations={}), primary(annotations={"a": "b"})
-    assert wants_pass(watch(watch_annotations_changes=True), old, new)
-
-
-def test_line_08_a_selector_filters_changes_but_never_a_deletion():
-    selective = watch(selector=parse_selector({"matchLabels": {"x": "1"}}))
-    assert not wants_pass(selective, None, primary())
-    assert wants_pass(selective, primary(), primary(labels={"x": "1"})), "it has just become ours"
-    assert wants_pass(selective, primary(), primary(**DELETED))

@@ -12,7 +12,7 @@ from fakeengine import BAD, GOOD, FakeEngine
 from paradedb_runner.engine import EngineError, RunOutcome, Stats
 from paradedb_runner.events import EventRecorder
 from paradedb_runner.reconcile import Reconciler, run_environment
-from paradedb_runner.selector import parse_selector
+from paradedb_runner.selector import parse_query
 from paradedb_runner.watches import Finalizer, Playbook, Role, Watch
 from support import DEMO, key, make_settings
 
@@ -199,7 +199,7 @@ async def test_a_selector_is_asked_again_at_the_pass(make):
     fake, build = make
     fake.put("demos", "a", metadata={"labels": {"x": "1"}})
     engine = FakeEngine()
-    await build(engine, selector=parse_selector({"matchLabels": {"x": "2"}})).reconcile(A)
+    await build(engine, selector=parse_query("x=2")).reconcile(A)
     assert engine.requests == []
 
 
