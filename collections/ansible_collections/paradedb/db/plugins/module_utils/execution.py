@@ -3,7 +3,8 @@
 A module that only speaks to the Kubernetes API gains nothing from being copied to a new Python process,
 and loses half a second by it. So each module is a function ``run(params, kube, check_mode) -> result``
 with an argument specification; ``run_module`` serves it to Ansible as a module, ``run_in_process`` to the
-action plugin of the same name. Both give the same result.
+action plugin of the same name. Both give the same result. A module whose specification has no options to
+sign in gets no connection: ``kube`` is None.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError
 
 Result = dict[str, Any]
-Run = Callable[[dict[str, Any], Kube, bool], Result]
+Run = Callable[[dict[str, Any], Any, bool], Result]
 
 
 # Mirrors the documentation fragment paradedb.db.instance.
@@ -34,13 +35,20 @@ OWNER_ARG_SPEC = {"owner": {"type": "dict", "default": {}}}
 
 def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
     """A module's own options, those that say which ParadeDB, and kubernetes.core's for authentication."""
-    return {**AUTH_ARG_SPEC, **INSTANCE_ARG_SPEC, **options}
+    return kube_argument_spec(**{**INSTANCE_ARG_SPEC, **options})
+
+
+def kube_argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a module that is not about a ParadeDB, and kubernetes.core's for authentication."""
+    return {**AUTH_ARG_SPEC, **options}
 
 
 def run_module(run: Run, spec: dict[str, Any]) -> None:
     """Serve ``run`` as an ordinary Ansible module."""
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     result = _guarded(run, module.params, module.check_mode)
+    for words in result.pop("warnings", []):
+        module.warn(words)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
@@ -48,16 +56,18 @@ def run_module(run: Run, spec: dict[str, Any]) -> None:
 
 def run_in_process(run: Run, spec: dict[str, Any], arguments: dict[str, Any], check_mode: bool) -> Result:
     """Serve ``run`` to an action plugin: validate the arguments as a module would, then call it."""
-    validation = ArgumentSpecValidator(spec).validate(arguments)
+    try:
+        validation = ArgumentSpecValidator(spec).validate(arguments)
+    except TypeError as error:  # what suboptions are looked for in is no mapping
+        return {"failed": True, "msg": f"an option has a value of another type than it takes: {error}"}
     if validation.error_messages:
         return {"failed": True, "msg": "; ".join(validation.error_messages)}
     return _guarded(run, validation.validated_parameters, check_mode)
 
 
 def _guarded(run: Run, params: dict[str, Any], check_mode: bool) -> Result:
-    auth = {name: params[name] for name in AUTH_ARG_SPEC if params.get(name) is not None}
     try:
-        return run(params, Kube(auth), check_mode)
+        return run(params, _connect(params), check_mode)
     except Refused as refused:
         return {"failed": True, "msg": str(refused), "reason": refused.reason, "field": refused.field}
     except KubeError as error:
@@ -72,3 +82,9 @@ def _guarded(run: Run, params: dict[str, Any], check_mode: bool) -> Result:
             "reason": "InternalError",
             "exception": traceback.format_exc(),
         }
+
+
+def _connect(params: dict[str, Any]) -> Kube | None:
+    if not AUTH_ARG_SPEC.keys() & params.keys():
+        return None
+    return Kube({name: params[name] for name in AUTH_ARG_SPEC if params.get(name) is not None})

@@ -75,7 +75,7 @@ class Kube:
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
         """The object, None when there is none."""
         try:
-            return self._request("GET", _path(api_version, kind, namespace, name))
+            return self.request("GET", _path(api_version, kind, namespace, name))
         except KubeError as error:
             if error.status == 404:
                 return None
@@ -84,7 +84,7 @@ class Kube:
     def list(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Object]:
         """The objects with the labels of ``selector``, each with its apiVersion and kind."""
         query = {"labelSelector": selector}
-        answer = self._request("GET", _path(api_version, kind, namespace), query=query)
+        answer = self.request("GET", _path(api_version, kind, namespace), query=query)
         return [{"apiVersion": api_version, "kind": kind, **item} for item in answer.get("items", [])]
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
@@ -92,29 +92,29 @@ class Kube:
         metadata = definition["metadata"]
         path = _path(definition["apiVersion"], definition["kind"], metadata["namespace"], metadata["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
-        return self._request("PATCH", path, definition, query, "application/apply-patch+yaml")
+        return self.request("PATCH", path, definition, query, "application/apply-patch+yaml")
 
     def create(self, definition: Object) -> Object:
         path = _path(definition["apiVersion"], definition["kind"], definition["metadata"]["namespace"])
-        return self._request("POST", path, definition)
+        return self.request("POST", path, definition)
 
     def merge_patch(self, target: Object, patch: Object, subresource: str = "") -> Object:
         """JSON merge patch of an object that was read before."""
         path = _object_path(target) + (f"/{subresource}" if subresource else "")
-        return self._request("PATCH", path, patch, content_type="application/merge-patch+json")
+        return self.request("PATCH", path, patch, content_type="application/merge-patch+json")
 
     def remove_fields(self, target: Object, paths: list[str]) -> Object:
         """Take fields (JSON pointers) out of an object, unless it has changed since it was read."""
         metadata = target["metadata"]
         patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}]
         patch += [{"op": "remove", "path": path} for path in paths]
-        return self._request("PATCH", _object_path(target), patch, content_type="application/json-patch+json")
+        return self.request("PATCH", _object_path(target), patch, content_type="application/json-patch+json")
 
     def delete(self, target: Object) -> bool:
         """Delete exactly this object, not a namesake made since. False when it was gone."""
         body = {"preconditions": {"uid": target["metadata"]["uid"]}, "propagationPolicy": "Background"}
         try:
-            self._request("DELETE", _object_path(target), body)
+            self.request("DELETE", _object_path(target), body)
         except KubeError as error:
             if error.status in (404, 409):
                 return False
@@ -157,7 +157,7 @@ class Kube:
             raise ExecFailed(code, errors)
         return output
 
-    def _request(
+    def request(
         self,
         method: str,
         path: str,
@@ -165,6 +165,7 @@ class Kube:
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
+        """One request, for what the verbs above do not cover. Raises KubeError for every answer but 2xx."""
         try:
             response = self._client.request(
                 method,

@@ -132,6 +132,40 @@ def test_only_given_credentials_are_handed_on(without_a_cluster: list[dict[str, 
     assert without_a_cluster == [{"kubeconfig": "/x", "validate_certs": False}]
 
 
+def test_a_module_without_options_to_sign_in_gets_no_connection(
+    without_a_cluster: list[dict[str, Any]],
+) -> None:
+    def function(params: dict[str, Any], kube: Any, check_mode: bool) -> dict[str, Any]:
+        return {"kube": kube, **params}
+
+    spec = {"name": {"type": "str"}}
+    assert execution.run_in_process(function, spec, {"name": "a"}, False) == {"kube": None, "name": "a"}
+    assert without_a_cluster == []
+
+
+def test_a_number_in_place_of_suboptions_is_told() -> None:
+    spec = {"gauge": {"type": "dict", "options": {"set": {"type": "float"}}}}
+    found = execution.run_in_process(raising(AssertionError("called")), spec, {"gauge": 5}, False)
+    assert (found["failed"], "another type" in found["msg"]) == (True, True)
+
+
+def test_an_ordinary_module_warns_by_ansibles_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+
+    class Module:
+        check_mode, params = False, {"name": "a"}
+
+        def __init__(self, **_: Any) -> None:
+            self.warn = said.append
+
+        def exit_json(self, **result: Any) -> None:
+            said.append(result)
+
+    monkeypatch.setattr(execution, "AnsibleModule", Module)
+    execution.run_module(lambda *_: {"changed": True, "warnings": ["mind this"]}, {"name": {"type": "str"}})
+    assert said == ["mind this", {"changed": True}]
+
+
 def test_passwords_of_the_cluster_are_marked_secret() -> None:
     assert SPEC["api_key"]["no_log"] is True
     assert SPEC["password"]["no_log"] is True
