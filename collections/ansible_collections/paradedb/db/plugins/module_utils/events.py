@@ -65,7 +65,7 @@ def record(kube: Kube, definition: Object, check_mode: bool) -> Object:
 
 
 def _counted(known: Object, definition: Object) -> Object:
-    """The definition as one more of ``known``, or as the first of a new reason, while ``known`` is as it was."""
+    """The definition as one more of ``known``, or as the first of a new reason; while that is as read."""
     version = {"resourceVersion": known["metadata"]["resourceVersion"]}
     wanted = definition | {"metadata": definition["metadata"] | version}
     if known.get("reason") != definition["reason"]:
