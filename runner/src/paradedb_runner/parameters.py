@@ -26,7 +26,10 @@ def extra_vars(
 
     ``mark_unsafe`` keeps Ansible from templating strings that whoever may write the resource put there.
     """
-    spec = obj.get("spec") or {}
+    spec = obj.get("spec")
+    if not isinstance(spec, dict):
+        spec = {}  # in the resource too: a role may rely on it
+        obj = {**obj, "spec": spec}
     safe: Callable[[Any], Any] = unsafe if mark_unsafe else _same
     prefix = resource_variable(key)
     return {
@@ -74,9 +77,8 @@ def snake_case(name: str) -> str:
     """
     name = _NUMBERS.sub(r"\1 \2 \3", name).strip(" ")
     capital = "A" <= name[:1] <= "Z"
-    if name.upper() != name:
-        for word in _SPECIAL_WORDS:
-            name = _isolate(name, word)
+    for word in _SPECIAL_WORDS:
+        name = _isolate(name, word)
     words = [word.lower() for word in _split(name)]
     prefix = "_" if capital and words[0].upper() not in _SPECIAL_WORDS else ""
     return prefix + "_".join(words)
