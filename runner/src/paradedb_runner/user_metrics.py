@@ -73,7 +73,7 @@ def loopback_address(text: str) -> str:
     """The text when it is an address of this machine alone, or ``0``, which is none. Raises ValueError."""
     place = parse_address(text)
     if place is not None and not _is_loopback(place[0] or ""):
-        raise ValueError(f"{text!r} is not a loopback address such as 127.0.0.1:5050")
+        raise ValueError(f'"{text}" is not a loopback address such as 127.0.0.1:5050')
     return text
 
 
