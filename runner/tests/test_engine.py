@@ -1,11 +1,12 @@
 """The ansible-runner engine with real Ansible, and what it takes a run for."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from fakeapi import until
 from paradedb_runner import proctree, runner_events
 from paradedb_runner.engine import (
+    Engine,
     EngineError,
+    ModuleOutcome,
+    ModuleRequest,
     RunOutcome,
     RunRequest,
     Stats,
@@ -23,8 +27,9 @@ from paradedb_runner.engine import (
     task_failure,
 )
 from paradedb_runner.engine_ansible_runner import AnsibleRunnerEngine
-from paradedb_runner.inputdir import input_directory, private_base
-from paradedb_runner.reconcile import run_environment
+from paradedb_runner.engine_fork import ForkEngine
+from paradedb_runner.inputdir import InputDirectory, input_directory, private_base
+from paradedb_runner.runs import run_environment
 from paradedb_runner.watches import Playbook, Role
 from support import make_settings
 
@@ -43,13 +48,21 @@ def short() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture(params=["fork", "ansible-runner"])
+async def engine(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Engine]:
+    """Every test of this file holds for both engines, unless it says which it is about."""
+    made: Engine = ForkEngine([], short) if request.param == "fork" else AnsibleRunnerEngine()
+    yield made
+    await made.close()
+    assert proctree.descendants(os.getpid()) == []
+
+
 @pytest.fixture
-def run(short: Path) -> Run:
-    """Run a playbook text with variables; returns the outcome, the events and the run directory's parent."""
-    engine = AnsibleRunnerEngine()
+def run(engine: Engine, short: Path) -> Run:
+    """Run a playbook text with variables; returns the outcome and the events."""
 
     async def go(text: str, ident: str = "run1", **variables: Any) -> tuple[RunOutcome, list[TaskEvent]]:
-        playbook = short / "play.yml"
+        playbook = short / f"{ident}.yml"
         playbook.write_text(text)
         return await start(engine, short, Playbook(playbook), ident, variables)
 
@@ -57,19 +70,30 @@ def run(short: Path) -> Run:
 
 
 async def start(
-    engine: AnsibleRunnerEngine, base: Path, content: Any, ident: str, variables: dict[str, Any]
+    engine: Engine,
+    base: Path,
+    content: Any,
+    ident: str,
+    variables: dict[str, Any],
+    inventory: Path | None = None,
+    **more: Any,
 ) -> tuple[RunOutcome, list[TaskEvent]]:
     events: list[TaskEvent] = []
-    with input_directory(base, ident, content, variables, None) as directory:
-        request = RunRequest(
-            ident,
-            directory.root,
-            directory.playbook,
-            directory.inventory,
-            directory.extra_vars,
-            run_environment(make_settings(), content, directory.temporary),
-        )
+    with input_directory(base, ident, content, variables, inventory) as directory:
+        request = request_for(directory, content, ident, **more)
         return await engine.run(request, events.append), events
+
+
+def request_for(directory: InputDirectory, content: Any, ident: str, **more: Any) -> RunRequest:
+    return RunRequest(
+        ident,
+        directory.root,
+        directory.playbook,
+        directory.inventory,
+        directory.extra_vars,
+        run_environment(make_settings(), content, directory.temporary, None),
+        **more,
+    )
 
 
 async def test_events_recap_and_requeue_after_arrive(run):
@@ -142,33 +166,39 @@ async def test_strings_marked_unsafe_are_not_templated(run):
     assert judge(outcome) is None
 
 
-async def test_a_role_is_found_where_it_was_looked_for(short):
+async def test_a_role_is_found_where_it_was_looked_for(engine, short):
     tasks = short / "roles" / "demo" / "tasks"
     tasks.mkdir(parents=True)
     (tasks / "main.yml").write_text("- name: Inside\n  ansible.builtin.debug:\n")
-    engine = AnsibleRunnerEngine()
     outcome, events = await start(engine, short, Role("demo", short / "roles"), "run1", {})
     assert judge(outcome) is None
     assert (events[0].task, events[0].role) == ("Inside", "demo")
 
 
-def processes_of(ident: str) -> list[str]:
-    mark = f"{proctree.MARK}={ident}".encode()
+def started(*words: str) -> list[int]:
+    """Our descendants whose command line begins with these words."""
     found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (path / "environ").read_bytes().split(b"\0"):
-                found.append((path / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
+    for pid in proctree.descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_text().split("\0")[: len(words)] == list(words):
+                found.append(pid)
     return found
 
 
-def engine_process() -> int:
-    for pid in proctree.descendants(os.getpid()):
-        if b"paradedb_runner.engine_child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    raise AssertionError("no engine process")
+def lineage(pid: int) -> list[int]:
+    """The process and its ancestors below us."""
+    found = []
+    while pid != os.getpid():
+        found.append(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+async def sleeping(seconds: int) -> int:
+    """Wait for the only process that sleeps so long."""
+    await until(lambda: started("sleep", str(seconds)), 30)
+    (pid,) = started("sleep", str(seconds))
+    return pid
 
 
 SLEEPER = play("- ansible.builtin.command: sleep 300")
@@ -176,39 +206,244 @@ SLEEPER = play("- ansible.builtin.command: sleep 300")
 
 async def test_a_cancelled_run_leaves_no_process(run, short):
     going = asyncio.create_task(run(SLEEPER, "cancelled"))
-    await until(lambda: any(line.startswith("sleep 300") for line in processes_of("cancelled")), 30)
+    await sleeping(300)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
-    assert processes_of("cancelled") == []
+    assert started("sleep") == []
     assert not (short / "cancelled").exists()
 
 
+async def test_a_run_cancelled_at_any_moment_leaves_no_process(run):
+    for moment in (0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8):
+        going = asyncio.create_task(run(SLEEPER, "early"))
+        await asyncio.sleep(moment)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert started("sleep") == []
+
+
 async def test_a_module_that_ignores_sigterm_is_killed(run):
-    stubborn = "python3 -c 'import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(301)'"
-    going = asyncio.create_task(run(play(f'- ansible.builtin.command: "{stubborn}"'), "stubborn"))
-    await until(
-        lambda: any("time.sleep(301)" in line and "-c" in line for line in processes_of("stubborn")), 30
-    )
+    code = "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(301)"
+    going = asyncio.create_task(run(play(f"- ansible.builtin.command: {{argv: [python3, -c, '{code}']}}")))
+    await until(lambda: started("python3", "-c", code), 30)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
-    assert processes_of("stubborn") == []
+    assert started("python3", "-c", code) == []
 
 
-async def test_an_engine_process_that_is_killed_is_a_failure_and_leaves_nothing(run):
+async def test_a_run_process_that_is_killed_is_a_failure_and_leaves_nothing(run, engine):
     going = asyncio.create_task(run(SLEEPER, "killed"))
-    await until(lambda: any(line.startswith("sleep 300") for line in processes_of("killed")), 30)
-    os.kill(engine_process(), signal.SIGKILL)
+    above = lineage(await sleeping(300))
+    os.kill(above[-2] if isinstance(engine, ForkEngine) else above[-1], signal.SIGKILL)
     with pytest.raises(EngineError, match="killed"):
         await going
-    assert processes_of("killed") == []
+    assert started("sleep") == []
 
 
 async def test_a_background_task_does_not_outlive_its_run(run):
     outcome, _ = await run(play("- ansible.builtin.command: sleep 302\n  async: 300\n  poll: 0"), "async")
     assert judge(outcome) is None
-    assert processes_of("async") == []
+    assert started("sleep") == []
+
+
+async def test_runs_at_the_same_time_keep_their_variables_apart(run):
+    text = play("""
+- ansible.builtin.command: sleep 0.3
+- name: Number {{ number }}
+  ansible.builtin.debug: {msg: "{{ number }}"}
+""")
+    ended = await asyncio.gather(*(run(text, f"run{number}", number=number) for number in range(4)))
+    assert [events[-1].task for _, events in ended] == [f"Number {number}" for number in range(4)]
+    assert all(judge(outcome) is None for outcome, _ in ended)
+
+
+async def test_extra_arguments_reach_ansible(engine, short):
+    playbook = short / "play.yml"
+    playbook.write_text(
+        play("- ansible.builtin.debug:\n  tags: [one]\n- ansible.builtin.fail:\n  tags: [two]")
+    )
+    outcome, _ = await start(engine, short, Playbook(playbook), "run1", {}, arguments=("--tags", "one"))
+    assert outcome.stats == Stats(ok=1, hosts=1)
+
+
+async def test_a_wrong_argument_is_a_failure_with_its_text(engine, short):
+    playbook = short / "play.yml"
+    playbook.write_text(play("- ansible.builtin.debug:"))
+    outcome, _ = await start(engine, short, Playbook(playbook), "run1", {}, arguments=("--no-such",))
+    assert judge(outcome).reason == "RunCrashed"
+    assert "--no-such" in judge(outcome).message
+
+
+async def test_several_hosts_are_counted_together(engine, short):
+    inventory = short / "hosts"
+    inventory.write_text("one ansible_connection=local\ntwo ansible_connection=local\n")
+    playbook = short / "play.yml"
+    playbook.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n  - ansible.builtin.debug:\n")
+    outcome, events = await start(engine, short, Playbook(playbook), "run1", {}, inventory=inventory)
+    assert outcome.stats == Stats(ok=2, hosts=2)
+    assert {event.host for event in events} == {"one", "two"}
+
+
+async def test_a_handler_runs_with_fresh_values_every_time(run):
+    outcome, events = await run(
+        play("""
+- ansible.builtin.command: echo 1
+  notify: tell
+- ansible.builtin.set_fact: {word: first}
+- ansible.builtin.meta: flush_handlers
+- ansible.builtin.command: echo 2
+  notify: tell
+- ansible.builtin.set_fact: {word: second}
+""")
+        + "  handlers:\n  - name: tell\n    ansible.builtin.debug: {msg: '{{ word }}'}\n"
+        + "  - name: never\n    ansible.builtin.debug:\n"
+    )
+    assert judge(outcome) is None
+    assert [event.task for event in events].count("tell") == 2
+
+
+async def test_artifacts_are_written_where_asked_for(engine, short):
+    playbook = short / "play.yml"
+    playbook.write_text(play("- ansible.builtin.debug: {msg: hello}"))
+    base = short / "base"
+    base.mkdir()
+    with input_directory(base, "run1", Playbook(playbook), {}, None) as directory:
+        request = request_for(directory, Playbook(playbook), "run1", keep_output=True)
+        await engine.run(request, lambda event: None)
+        kept = directory.root / "artifacts" / "run1"
+        assert "hello" in (kept / "stdout").read_text()
+        assert (kept / "rc").read_text() == "0"
+        assert (kept / "status").read_text() == "successful"
+
+
+# A module without a playbook
+
+
+@pytest.fixture
+def run_module(engine: Engine, short: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Write a collection's module with this body, and run it."""
+    plugins = short / "collections" / "ansible_collections" / "test" / "fixture" / "plugins" / "modules"
+    plugins.mkdir(parents=True)
+    others = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")
+    monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", f"{short / 'collections'}:{others}")
+
+    async def go(body: str, **arguments: Any) -> ModuleOutcome:
+        code = "from ansible.module_utils.basic import AnsibleModule\ndef main():\n"
+        code += "    module = AnsibleModule({'word': {'type': 'str'}})\n"
+        (plugins / "look.py").write_text(code + f"    {body}\nif __name__ == '__main__':\n    main()\n")
+        content = Playbook(short / "none.yml")
+        with input_directory(short, "module1", content, {}, None) as directory:
+            environment = run_environment(make_settings(), content, directory.temporary, None)
+            request = ModuleRequest("module1", directory.root, "test.fixture.look", arguments, environment)
+            return await engine.run_module(request)
+
+    return go
+
+
+async def test_a_module_tells_its_result(run_module):
+    assert await run_module("module.exit_json(changed=True)") == ModuleOutcome(changed=True)
+
+
+async def test_a_module_asks_for_a_pass(run_module):
+    assert await run_module("module.exit_json(requeue_after='5s')") == ModuleOutcome(requeue_after="5s")
+
+
+async def test_a_module_gets_its_arguments_and_fails_with_its_message(run_module):
+    outcome = await run_module("module.fail_json(msg='no ' + module.params['word'])", word="luck")
+    assert outcome.error == "test.fixture.look: no luck"
+
+
+async def test_a_module_refuses_wrong_arguments(run_module):
+    outcome = await run_module("module.exit_json()", wrong=1)
+    assert "wrong" in outcome.error
+
+
+async def test_a_module_that_breaks_is_a_failure(run_module):
+    outcome = await run_module("raise ValueError('broken')")
+    assert "broken" in outcome.error
+
+
+# The fork server
+
+
+@pytest.fixture
+async def forks(short: Path) -> AsyncIterator[ForkEngine]:
+    engine = ForkEngine([], short)
+    yield engine
+    await engine.close()
+    assert proctree.descendants(os.getpid()) == []
+
+
+async def one_run(engine: Engine, short: Path, ident: str = "run1", text: str = "") -> RunOutcome:
+    playbook = short / f"{ident}.yml"
+    playbook.write_text(text or play("- ansible.builtin.debug:"))
+    outcome, _ = await start(engine, short, Playbook(playbook), ident, {})
+    return outcome
+
+
+async def test_a_worn_server_is_replaced_and_ends(forks, short, monkeypatch):
+    monkeypatch.setattr("paradedb_runner.engine_fork._FORKS_PER_SERVER", 2)
+    first = []
+    for number in range(4):
+        assert judge(await one_run(forks, short, f"run{number}")) is None
+        first += proctree.children(os.getpid())
+    assert len(set(first)) >= 2
+    await until(lambda: len(proctree.children(os.getpid())) <= 1, 30)
+
+
+async def test_a_server_that_was_killed_is_replaced(forks, short):
+    await one_run(forks, short)
+    (server,) = proctree.children(os.getpid())
+    os.kill(server, signal.SIGKILL)
+    await until(lambda: proctree.children(os.getpid()) == [], 30)
+    assert judge(await one_run(forks, short)) is None
+
+
+async def test_a_server_killed_during_a_run_takes_the_run_with_it(forks, short):
+    going = asyncio.create_task(one_run(forks, short, text=SLEEPER))
+    above = lineage(await sleeping(300))
+    os.kill(above[-1], signal.SIGKILL)
+    with pytest.raises(EngineError):
+        await going
+    assert started("sleep") == []
+
+
+async def test_many_runs_leave_no_process_descriptor_or_file(forks, short):
+    await one_run(forks, short)
+    (server,) = proctree.children(os.getpid())
+
+    def held() -> tuple[int, int, list[Path]]:
+        descriptors = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (server, os.getpid())]
+        return (*descriptors, sorted(short.iterdir()))
+
+    before = held()
+    for _ in range(30):
+        await one_run(forks, short)
+    assert held() == before
+    assert proctree.descendants(server) == []
+
+
+async def test_replaced_code_of_a_collection_is_used(short, monkeypatch):
+    """The server imports plugins once; when their files change it must not go on with what it holds."""
+    monkeypatch.setattr("paradedb_runner.engine_fork._LOOK_AT_CODE", 0)
+    plugins = short / "collections" / "ansible_collections" / "test" / "fixture" / "plugins" / "action"
+    plugins.mkdir(parents=True)
+    monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(short / "collections"))
+    playbook = short / "play.yml"
+    playbook.write_text(play("- test.fixture.say:"))
+    code = "from ansible.plugins.action import ActionBase\nclass ActionModule(ActionBase):\n"
+    code += "    def run(self, tmp=None, task_vars=None):\n        return {'requeue_after': 'WORD'}\n"
+    engine = ForkEngine([playbook], short)
+    try:
+        for word in ("1s", "22s"):
+            (plugins / "say.py").write_text(code.replace("WORD", word))
+            outcome, _ = await start(engine, short, Playbook(playbook), word, {})
+            assert outcome.requeue_after == [word]
+    finally:
+        await engine.close()
 
 
 def test_directories_of_killed_processes_are_removed_and_others_are_not(short, monkeypatch):

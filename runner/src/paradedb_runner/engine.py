@@ -75,6 +75,26 @@ class RunOutcome:
     requeue_after: list[str | float] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ModuleRequest:
+    """One module without a playbook around it. ``module`` is a collection's, by its full name."""
+
+    ident: str
+    directory: Path
+    module: str
+    arguments: Mapping[str, Any]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModuleOutcome:
+    """What of a module's result matters: ``error`` is empty unless it failed."""
+
+    changed: bool = False
+    error: str = ""
+    requeue_after: str | float | None = None
+
+
 class Engine(Protocol):
     """A way to run Ansible."""
 
@@ -84,6 +104,12 @@ class Engine(Protocol):
 
         Raises EngineError if the run could not be started or its engine broke.
         """
+
+    async def run_module(self, request: ModuleRequest) -> ModuleOutcome:
+        """Run one module to its end, with the promises of ``run``."""
+
+    async def close(self) -> None:
+        """End what the engine keeps between runs."""
 
 
 class EngineError(Exception):
@@ -119,6 +145,15 @@ def judge(outcome: RunOutcome) -> Failure | None:
     if outcome.rc:
         return Failure("RunCrashed", outcome.error or f"Ansible ended with exit code {outcome.rc}")
     return None
+
+
+def note(outcome: RunOutcome, event: TaskEvent, on_event: Callable[[TaskEvent], None]) -> None:
+    """Add the end of a task to the outcome and pass it on."""
+    if event.outcome in {"failed", "unreachable"} and not event.ignored:
+        outcome.failed.append(event)
+    if event.requeue_after is not None:
+        outcome.requeue_after.append(event.requeue_after)
+    on_event(event)
 
 
 def shorten(text: str, limit: int = _MESSAGE_LIMIT) -> str:

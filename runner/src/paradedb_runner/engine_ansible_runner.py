@@ -9,10 +9,20 @@ import shlex
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
-from pathlib import Path
 
 from paradedb_runner import proctree
-from paradedb_runner.engine import EngineError, RunOutcome, RunRequest, Stats, TaskEvent, shorten
+from paradedb_runner.engine import (
+    EngineError,
+    ModuleOutcome,
+    ModuleRequest,
+    RunOutcome,
+    RunRequest,
+    Stats,
+    TaskEvent,
+    judge,
+    note,
+    shorten,
+)
 from paradedb_runner.tasks import outlast
 
 log = logging.getLogger(__name__)
@@ -48,6 +58,20 @@ class AnsibleRunnerEngine:
         finally:
             await outlast(asyncio.ensure_future(self._end(child, request.ident)))
 
+    async def run_module(self, request: ModuleRequest) -> ModuleOutcome:
+        """See Engine.run_module; here it is a play of one task."""
+        events: list[TaskEvent] = []
+        failure = judge(await self.run(_one_task(request), events.append))
+        asked = [event.requeue_after for event in events if event.requeue_after is not None]
+        return ModuleOutcome(
+            changed=any(event.changed for event in events),
+            error=failure.message if failure else "",
+            requeue_after=asked[-1] if asked else None,
+        )
+
+    async def close(self) -> None:
+        """Nothing is kept between runs."""
+
     async def _end(self, child: Process, ident: str) -> None:
         """After the child nothing is left of the run, whether it ended well, was cancelled or was killed."""
         with contextlib.suppress(ProcessLookupError):
@@ -77,7 +101,7 @@ async def _converse(child: Process, request: RunRequest, on_event: Callable[[Tas
         async for line in child.stdout:
             message = json.loads(line)
             if "task" in message:
-                _note(outcome, TaskEvent(**message["task"]), on_event)
+                note(outcome, TaskEvent(**message["task"]), on_event)
             else:
                 reported = True
                 outcome.rc, outcome.error = message["rc"], message["error"]
@@ -91,19 +115,26 @@ async def _converse(child: Process, request: RunRequest, on_event: Callable[[Tas
         errors.cancel()
 
 
-def _note(outcome: RunOutcome, event: TaskEvent, on_event: Callable[[TaskEvent], None]) -> None:
-    if event.outcome in {"failed", "unreachable"} and not event.ignored:
-        outcome.failed.append(event)
-    if event.requeue_after is not None:
-        outcome.requeue_after.append(event.requeue_after)
-    on_event(event)
+def _one_task(request: ModuleRequest) -> RunRequest:
+    """A playbook of nothing but the module, written beside the run's other files."""
+    playbook, variables = request.directory / "module.yml", request.directory / "module-variables.json"
+    task = {"name": request.module, request.module: dict(request.arguments)}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
+    playbook.write_text(json.dumps([play]))
+    variables.write_text("{}")
+    return RunRequest(
+        ident=request.ident,
+        directory=request.directory,
+        playbook=playbook,
+        inventory=request.directory / "inventory",
+        extra_vars=variables,
+        environment=request.environment,
+    )
 
 
 def _environment(request: RunRequest) -> dict[str, str]:
-    """Ours and the request's; ansible-playbook must be the one of this interpreter, wherever PATH points."""
-    environment = {**os.environ, **request.environment, proctree.MARK: request.ident}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
-    return environment
+    ours = {**os.environ, **request.environment, proctree.MARK: request.ident}
+    return proctree.with_our_programs_first(ours)
 
 
 def _order(request: RunRequest) -> bytes:

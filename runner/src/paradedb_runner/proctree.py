@@ -9,14 +9,21 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 MARK = "PARADEDB_RUNNER_RUN"  # in the environment of every process of a run, with the run's ident
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 0.05
+
+
+def with_our_programs_first(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with the programs beside this interpreter before any others of their names."""
+    programs = Path(sys.executable).parent
+    return {**environment, "PATH": f"{programs}:{environment.get('PATH', os.defpath)}"}
 
 
 def adopt_orphans() -> None:
@@ -29,6 +36,11 @@ def die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def children(parent: int) -> list[int]:
+    """Live processes started by ``parent``, or left to it."""
+    return [pid for pid, above in _processes() if above == parent]
 
 
 def descendants(root: int) -> list[int]:

@@ -15,7 +15,7 @@ _OUTCOMES = {
     "runner_on_skipped": "skipped",
 }
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_ERROR_LINE = re.compile(r"(\[ERROR\]|ERROR!|fatal:|Traceback|no hosts matched)", re.IGNORECASE)
+_ERROR_LINE = re.compile(r"(\[ERROR\]|ERROR!|: error:|fatal:|Traceback|no hosts matched)", re.IGNORECASE)
 
 
 def task_event(event: Mapping[str, Any]) -> TaskEvent | None:
@@ -49,6 +49,15 @@ def stats(event: Mapping[str, Any]) -> Stats | None:
     counted = ("ok", "changed", "skipped", "failures", "dark", "rescued", "ignored")
     totals = {name: sum((data.get(name) or {}).values()) for name in counted}
     return Stats(**totals, hosts=len(data.get("processed") or {}))
+
+
+def module_outcome(module: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a ModuleOutcome out of what a module answered."""
+    return {
+        "changed": bool(result.get("changed")),
+        "error": task_failure(result, module) if result.get("failed") else "",
+        "requeue_after": _requeue_after(result),
+    }
 
 
 def error_lines(output: list[str]) -> str:

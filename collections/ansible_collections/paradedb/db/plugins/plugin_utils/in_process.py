@@ -11,6 +11,8 @@ from ansible_collections.paradedb.db.plugins.module_utils.execution import Run, 
 class InProcessAction(ActionBase):
     """Call the module's function here when the target is this machine; ship the module elsewhere as usual."""
 
+    RUNS_INLINE = True
+
     run_module: ClassVar[Run]
     argument_spec: ClassVar[dict[str, Any]]
 
