@@ -37,6 +37,7 @@ def make_settings(**changed: Any) -> Settings:
         "metrics_secure": False,
         "metrics_require_rbac": False,
         "metrics_certificate": None,
+        "user_metrics_address": "0",
         "health_address": "0",
         "leader_elect": False,
         "leader_election_id": "test",

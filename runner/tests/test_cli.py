@@ -63,6 +63,7 @@ def test_defaults_are_operator_sdk_s_but_where_ours_are_safer():
     found = settings()
     assert found.watches_file == Path("watches.yaml")
     assert (found.metrics_address, found.health_address) == (":8443", ":6789")
+    assert found.user_metrics_address == "127.0.0.1:5050"
     assert (found.reconcile_period, found.resync_period) == (36000, 36000)
     assert (found.run_timeout, found.graceful_shutdown_timeout) == (1800, 30)
     assert (found.lease_duration, found.lease_renew_deadline, found.lease_retry_period) == (15, 10, 2)
@@ -118,6 +119,7 @@ def test_zap_levels_are_levels_of_the_log(level, expected):
     [
         ("--reconcile-period=5", '"5" is not a duration'),
         ("--metrics-bind-address=x", '"x" is not an address'),
+        ("--user-metrics-bind-address=:5050", "not a loopback address"),
         ("--leader-elect=maybe", '"maybe" is not true or false'),
         ("--ansible-verbosity=9", "not a number from 0 to 7"),
         ("--max-concurrent-reconciles=-1", '"-1" is not a whole number'),

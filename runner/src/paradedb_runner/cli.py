@@ -69,6 +69,7 @@ def settings_from(options: argparse.Namespace, environ: Mapping[str, str]) -> Se
         metrics_secure=options.metrics_secure,
         metrics_require_rbac=options.metrics_require_rbac,
         metrics_certificate=_path(options.metrics_cert_path),
+        user_metrics_address=options.user_metrics_bind_address,
         health_address=options.health_probe_bind_address,
         leader_elect=options.leader_elect,
         leader_election_id=options.leader_election_id or environ.get("OPERATOR_NAME") or DEFAULT_LEASE,

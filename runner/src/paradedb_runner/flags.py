@@ -13,6 +13,7 @@ from typing import Any
 
 from paradedb_runner.durations import parse_duration
 from paradedb_runner.http_server import parse_address
+from paradedb_runner.user_metrics import loopback_address
 
 DEFAULT_LEASE = "paradedb-runner"
 _SINGLE_DASH = re.compile(r"-[a-z][-a-z0-9]+")
@@ -212,6 +213,8 @@ def _endpoints(group: _Group) -> None:
     group.value(
         "--metrics-cert-path", "", "directory of tls.crt and tls.key; else self-signed", metavar="DIR"
     )
+    text = "address for metrics that playbooks publish, on this machine only, 0 for none"
+    group.value("--user-metrics-bind-address", "127.0.0.1:5050", text, loopback_address)
     group.value(
         "--health-probe-bind-address", ":6789", "address of /healthz and /readyz, 0 for none", _address
     )
@@ -340,6 +343,7 @@ def _zap_level(text: str) -> str:
 _METAVARS: dict[Callable[[str], Any], str] = {
     parse_duration: "DURATION",
     _address: "ADDRESS",
+    loopback_address: "ADDRESS",
     _zap_level: "LEVEL",
     _verbosity: "N",
     _whole: "N",

@@ -37,6 +37,7 @@ class Settings:
     metrics_secure: bool
     metrics_require_rbac: bool
     metrics_certificate: Path | None
+    user_metrics_address: str
     health_address: str
     leader_elect: bool
     leader_election_id: str
