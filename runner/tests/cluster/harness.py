@@ -25,6 +25,7 @@ from kubernetes import client
 ENGINES = ("ansible-runner",)
 """Tests whose outcome could depend on the engine run with every one of these, others with the first."""
 CONTENT = Path(__file__).parent / "content"
+PLUGINS = ("action", "connection", "lookup")
 MARK = "RUNNER_TEST_MARK"
 PATIENCE = 60.0  # seconds until a test that would hang fails
 PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"
@@ -173,7 +174,7 @@ class Runner:
             "TEST_VARIABLE": "_" + cluster.group.replace(".", "_"),
             "TEST_JOURNAL": str(self.journal),
             "WATCH_NAMESPACE": cluster.namespace,
-            "ANSIBLE_ACTION_PLUGINS": str(CONTENT / "action_plugins"),
+            **{f"ANSIBLE_{kind.upper()}_PLUGINS": str(CONTENT / f"{kind}_plugins") for kind in PLUGINS},
             "TMPDIR": str(self.temporary),
             MARK: self.mark,
             **(environment or {}),
@@ -230,6 +231,18 @@ class Runner:
             except OSError:
                 continue
         return found
+
+    def busy(self) -> list[int]:
+        """The processes of runs: all but the runner and the fork servers that it keeps."""
+        return [pid for pid in self.processes() if pid != self.process.pid and not self._is_server(pid)]
+
+    def _is_server(self, pid: int) -> bool:
+        try:
+            parent = int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+            command = Path("/proc", str(pid), "cmdline").read_bytes()
+        except OSError:
+            return True  # it has ended meanwhile
+        return parent == self.process.pid and b"fork_server" in command
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
