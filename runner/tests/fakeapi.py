@@ -14,10 +14,20 @@ from paradedb_runner.api import Api
 
 Object = dict[str, Any]
 KINDS = {
-    "/api/v1": [("ConfigMap", "configmaps"), ("Secret", "secrets"), ("Event", "events")],
+    "/api/v1": [
+        ("ConfigMap", "configmaps"),
+        ("Secret", "secrets"),
+        ("Event", "events"),
+        ("Service", "services"),
+        ("Namespace", "namespaces"),
+    ],
     "/apis/example.com/v1": [("Demo", "demos"), ("Other", "others")],
+    "/apis/apps/v1": [("StatefulSet", "statefulsets")],
     "/apis/coordination.k8s.io/v1": [("Lease", "leases")],
 }
+WITH_STATUS = {"demos", "others", "statefulsets", "services", "namespaces"}
+WITH_GENERATION = {"demos", "others", "statefulsets"}
+CLUSTER_SCOPED = {"namespaces"}
 
 
 @dataclass
@@ -37,7 +47,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.kinds = {prefix: dict(kinds) for prefix, kinds in KINDS.items()}
         self.objects: dict[tuple[str, str, str], Object] = {}
-        self.history: list[tuple[int, str, str, Object]] = []
+        self.history: list[tuple[int, str, str, Object | None, Object]] = []
         self.requests: list[web.BaseRequest] = []
         self.bodies: list[Any] = []
         self.faults: list[Fault] = []
@@ -45,7 +55,7 @@ class FakeApi:
         self.version = 100
         self.silent = False
         self.on_request: Any = None
-        self._streams: set[asyncio.Queue[bytes | None]] = set()
+        self._streams: set[_Stream] = set()
 
     # What a test does behind the runner's back
 
@@ -56,9 +66,10 @@ class FakeApi:
         if old:
             meta = {**old["metadata"]}
         meta |= {"name": name, "namespace": namespace} | content.pop("metadata", {})
-        if old and content.get("spec", old.get("spec")) != old.get("spec"):
-            meta["generation"] = old["metadata"].get("generation", 0) + 1
-        meta.setdefault("generation", 1)
+        if plural in WITH_GENERATION:
+            if old and content.get("spec", old.get("spec")) != old.get("spec"):
+                meta["generation"] = old["metadata"].get("generation", 0) + 1
+            meta.setdefault("generation", 1)
         obj = {**(old or {}), **content, "metadata": meta}
         self._store(plural, namespace, name, obj, "MODIFIED" if old else "ADDED")
         return obj
@@ -144,7 +155,7 @@ class FakeApi:
             if path.startswith(prefix + "/"):
                 parts = path.removeprefix(prefix + "/").split("/")
                 namespace = ""
-                if parts[0] == "namespaces":
+                if parts[0] == "namespaces" and len(parts) > 2:
                     namespace, parts = parts[1], parts[2:]
                 if parts[0] in kinds.values():
                     return parts[0], namespace, parts[1] if len(parts) > 1 else ""
@@ -152,9 +163,9 @@ class FakeApi:
 
     def _discovery(self, prefix: str) -> web.Response:
         resources = [
-            {"name": name + suffix, "kind": kind, "namespaced": True}
+            {"name": name + suffix, "kind": kind, "namespaced": name not in CLUSTER_SCOPED}
             for kind, name in self.kinds[prefix].items()
-            for suffix in ("", "/status")
+            for suffix in (["", "/status"] if name in WITH_STATUS else [""])
         ]
         return web.json_response({"resources": resources})
 
@@ -166,7 +177,8 @@ class FakeApi:
         ]
 
     def _list(self, request: web.Request, plural: str, namespace: str) -> web.Response:
-        items = self._matching(plural, namespace)
+        view = _View(request, plural, namespace)
+        items = [view(obj) for obj in self._matching(plural, namespace) if view.shows(plural, obj)]
         start, size = int(request.query.get("continue", 0)), int(request.query.get("limit", 0))
         meta = {"resourceVersion": str(self.version)}
         if size and start + size < len(items):
@@ -179,12 +191,11 @@ class FakeApi:
             return _failure(410, "too old resource version")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        stream: asyncio.Queue[bytes | None] = asyncio.Queue()
+        stream = _Stream(_View(request, plural, namespace))
         self._streams.add(stream)
-        for version, kind, what, obj in self.history:
-            if version > since and what == plural and namespace in ("", obj["metadata"]["namespace"]):
-                stream.put_nowait(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
-        stream.plural, stream.namespace = plural, namespace  # type: ignore[attr-defined]
+        for version, kind, what, old, obj in self.history:
+            if version > since:
+                stream.tell(what, kind, old, obj)
         try:
             while (line := await stream.get()) is not None:
                 if not self.silent:
@@ -217,6 +228,8 @@ class FakeApi:
             if sent and sent != old["metadata"]["resourceVersion"]:
                 return _failure(409, "the object has been modified")
             new = {**new, **body, "metadata": {**new["metadata"], **body.get("metadata", {})}}
+            if body.get("spec", old.get("spec")) != old.get("spec"):
+                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
             if "status" in body and request.method == "PATCH":
                 new["status"] = {**old.get("status", {}), **body["status"]}
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
@@ -228,21 +241,65 @@ class FakeApi:
     def _store(self, plural: str, namespace: str, name: str, obj: Object, kind: str) -> None:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
+        old = self.objects.get((plural, namespace, name))
         self.objects[plural, namespace, name] = obj
-        self._tell(plural, kind, obj)
+        self._tell(plural, kind, old, obj)
 
     def _remove(self, plural: str, namespace: str, name: str, obj: Object) -> None:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
-        del self.objects[plural, namespace, name]
-        self._tell(plural, "DELETED", obj)
+        old = self.objects.pop((plural, namespace, name))
+        self._tell(plural, "DELETED", old, obj)
 
-    def _tell(self, plural: str, kind: str, obj: Object) -> None:
-        obj = copy.deepcopy(obj)
-        self.history.append((self.version, kind, plural, obj))
+    def _tell(self, plural: str, kind: str, old: Object | None, obj: Object) -> None:
+        obj, old = copy.deepcopy(obj), copy.deepcopy(old)
+        self.history.append((self.version, kind, plural, old, obj))
         for stream in self._streams:
-            if stream.plural == plural and stream.namespace in ("", obj["metadata"]["namespace"]):  # type: ignore[attr-defined]
-                stream.put_nowait(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+            stream.tell(plural, kind, old, obj)
+
+
+class _View:
+    """What one list or watch shows: a kind, a namespace, labels that are equal, perhaps only metadata."""
+
+    def __init__(self, request: web.Request, plural: str, namespace: str) -> None:
+        self._plural, self._namespace = plural, namespace
+        self._labels = dict(
+            part.split("=") for part in request.query.get("labelSelector", "").split(",") if part
+        )
+        self._partial = "as=PartialObjectMetadata" in request.headers.get("Accept", "")
+
+    def shows(self, plural: str, obj: Object | None) -> bool:
+        if obj is None or plural != self._plural:
+            return False
+        labels = obj["metadata"].get("labels") or {}
+        return (
+            self._namespace in ("", obj["metadata"]["namespace"]) and self._labels.items() <= labels.items()
+        )
+
+    def __call__(self, obj: Object) -> Object:
+        if not self._partial:
+            return obj
+        return {
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadata",
+            "metadata": obj["metadata"],
+        }
+
+
+class _Stream(asyncio.Queue[bytes | None]):
+    """The lines of one watch; None ends it."""
+
+    def __init__(self, view: _View) -> None:
+        super().__init__()
+        self._view = view
+
+    def tell(self, plural: str, kind: str, old: Object | None, obj: Object) -> None:
+        was, now = self._view.shows(plural, old), self._view.shows(plural, obj)
+        if not was and not now:
+            return
+        if kind != "DELETED":
+            kind = "DELETED" if not now else "MODIFIED" if was else "ADDED"
+        self.put_nowait(json.dumps({"type": kind, "object": self._view(obj)}).encode() + b"\n")
 
 
 def _json_patch(obj: Object, operations: list[Object]) -> str:

@@ -261,3 +261,38 @@ async def test_expired_credentials_are_read_again(served):
     async with informing(api) as (informer, _):
         await until(lambda: informer.synced.is_set())
     assert api.credentials.reloads == 1
+
+
+async def test_a_kind_we_may_not_list_holds_nobody_up_if_optional_and_is_complained_about_once(
+    served, caplog
+):
+    fake, api = served
+    fake.faults += [Fault("GET", 403, "/demos") for _ in range(5)]
+    fake.put("demos", "one")
+    async with informing(api, optional=True) as (informer, recorder):
+        await until(lambda: informer.synced.is_set())
+        assert recorder.changes == []
+        await until(lambda: recorder.changes)
+        assert recorder.changes[0][3], "what the first list finds is not news, however late it comes"
+    assert len([record for record in caplog.records if "may not watch" in record.message]) == 1
+
+
+async def test_a_refusal_is_a_sign_of_life(served):
+    fake, api = served
+    fake.faults += [Fault("GET", 403, "/demos")]
+    async with informing(api, optional=True, backoff=Backoff(60, 60)) as (informer, _):
+        await until(lambda: informer.synced.is_set())
+        assert asyncio.get_running_loop().time() - informer.heard < 60
+
+
+async def test_rights_that_are_taken_away_for_a_while_delete_nothing(served):
+    fake, api = served
+    fake.put("demos", "one")
+    async with informing(api) as (informer, recorder):
+        await until(lambda: fake.watching("demos"))
+        recorder.changes.clear()
+        fake.faults += [Fault("GET", 403, "/demos", watch=True)]
+        fake.disconnect()
+        await until(lambda: not informer.synced.is_set())
+        await until(lambda: informer.synced.is_set())
+        assert (recorder.changes, len(informer)) == ([], 1)

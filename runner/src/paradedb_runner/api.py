@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 PAGE_SIZE = 500
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 _REQUEST = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _TRIES = 4
 _LONGEST_PAUSE = 30.0
@@ -65,6 +67,15 @@ class Resource:
     plural: str
     namespaced: bool
     has_status: bool
+    watchable: bool = True
+
+    @property
+    def hides_status(self) -> bool:
+        """
+        Whether metadata alone cannot tell a change of the status from any other: most core kinds with a
+        status carry no generation.
+        """
+        return self.has_status and not self.gvk.group
 
     def collection(self, namespace: str = "") -> str:
         """The path of all objects, in one namespace if one is given and the kind has namespaces."""
@@ -118,7 +129,8 @@ class Api:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Any = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Object:
         """
         Send one request and decode the answer. Raises ApiError, aiohttp.ClientError or TimeoutError.
@@ -130,7 +142,7 @@ class Api:
         refused = False
         for attempt in range(_TRIES):
             try:
-                async with self._send(method, path, params, data, content_type, _REQUEST) as response:
+                async with self._send(method, path, params, data, content_type, accept, _REQUEST) as response:
                     return await response.json(content_type=None)  # type: ignore[no-any-return]
             except ApiError as error:
                 if error.status == 429 and attempt < _TRIES - 1:
@@ -142,11 +154,17 @@ class Api:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def pages(self, path: str, page_size: int = PAGE_SIZE) -> AsyncIterator[Object]:
-        """All pages of a list; ``page_size`` 0 asks for everything in one."""
-        params: dict[str, str | int] = {"limit": page_size} if page_size else {}
+    async def pages(
+        self, path: str, page_size: int = PAGE_SIZE, *, selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[Object]:
+        """
+        All pages of a list; ``page_size`` 0 asks for everything in one. ``metadata_only`` asks for objects
+        without spec, status and data, which a server that cannot do that ignores.
+        """
+        params: dict[str, str | int] = _selected(selector) | ({"limit": page_size} if page_size else {})
+        accept = _METADATA.format("List") if metadata_only else _JSON
         while True:
-            page = await self.get(path, **params)
+            page = await self.request("GET", path, params=params, accept=accept)
             yield page
             token = (page.get("metadata") or {}).get("continue")
             if not token:
@@ -154,7 +172,14 @@ class Api:
             params["continue"] = token
 
     async def watch(
-        self, path: str, resource_version: str, *, server_timeout: int, read_timeout: float
+        self,
+        path: str,
+        resource_version: str,
+        *,
+        server_timeout: int,
+        read_timeout: float,
+        selector: str = "",
+        metadata_only: bool = False,
     ) -> AsyncGenerator[Object]:
         """
         Events from ``resource_version`` on, until the server ends the stream.
@@ -162,14 +187,15 @@ class Api:
         ``read_timeout`` seconds without a byte end it with TimeoutError: a connection whose other side
         vanished looks exactly like a quiet one, and bookmarks make a healthy one never quiet.
         """
-        params: dict[str, str | int] = {
+        params: dict[str, str | int] = _selected(selector) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": server_timeout,
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=read_timeout)
-        async with self._send("GET", path, params, None, "application/json", timeout) as response:
+        accept = _METADATA.format("") if metadata_only else _JSON
+        async with self._send("GET", path, params, None, _JSON, accept, timeout) as response:
             rest = b""
             async for chunk in response.content.iter_any():  # lines may be longer than any limit of readline
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -186,8 +212,18 @@ class Api:
             if not served:
                 raise ApiError(404, f"the server has no kind {gvk.kind} in {gvk.api_version}")
             plural = served[0]["name"]
-            self._resources[gvk] = Resource(gvk, plural, served[0]["namespaced"], f"{plural}/status" in names)
+            self._resources[gvk] = Resource(
+                gvk,
+                plural,
+                served[0]["namespaced"],
+                has_status=f"{plural}/status" in names,
+                watchable="watch" in served[0].get("verbs", ["watch"]),
+            )
         return self._resources[gvk]
+
+    def known_namespaced(self, gvk: GroupVersionKind) -> bool:
+        """Whether objects of the kind live in namespaces; taken for granted while it was not discovered."""
+        return gvk not in self._resources or self._resources[gvk].namespaced
 
     def forget_resource(self, gvk: GroupVersionKind) -> None:
         """Discover the kind again next time: its definition may have been replaced."""
@@ -201,10 +237,11 @@ class Api:
         params: Mapping[str, str | int] | None,
         data: bytes | None,
         content_type: str,
+        accept: str,
         limits: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One exchange. Leaving early closes the connection, so an abandoned watch does not linger."""
-        headers = await self.credentials.headers() | {"Accept": "application/json"}
+        headers = await self.credentials.headers() | {"Accept": accept}
         if data is not None:
             headers["Content-Type"] = content_type
         response = await self._session.request(
@@ -224,6 +261,10 @@ class Api:
             yield response
         finally:
             response.close()
+
+
+def _selected(selector: str) -> dict[str, str | int]:
+    return {"labelSelector": selector} if selector else {}
 
 
 async def _error(response: aiohttp.ClientResponse) -> ApiError:

@@ -8,14 +8,15 @@ deletion is never lost, because after a gap the list is compared with the store.
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import aiohttp
 
-from paradedb_runner.api import Api, ApiError, Resource
+from paradedb_runner.api import PAGE_SIZE, Api, ApiError, Resource
 from paradedb_runner.backoff import Backoff
 from paradedb_runner.logs import fields
 from paradedb_runner.objects import GroupVersionKind, Object, metadata
@@ -37,6 +38,13 @@ class Change[T](Protocol):
     def __call__(self, name: tuple[str, str], old: T | None, new: T | None, *, first: bool) -> None: ...
 
 
+class _View(TypedDict):
+    """What of the objects the server is asked for."""
+
+    selector: str
+    metadata_only: bool
+
+
 class _Entry[T](NamedTuple):
     uid: str
     resource_version: str
@@ -46,8 +54,9 @@ class _Entry[T](NamedTuple):
 class Informer[T]:
     """
     Watches one kind in one namespace (or all). ``keep`` decides what is remembered of an object, so that a
-    watch over Secrets need not hold secrets. ``optional`` kinds count as synced while the server does not
-    serve them.
+    watch over Secrets need not hold secrets; with ``metadata_only`` they are not even sent, unless the kind
+    would hide its status. ``optional`` kinds count as synced while the server does not serve them or does not
+    let us see them.
     """
 
     def __init__(
@@ -58,19 +67,22 @@ class Informer[T]:
         keep: Callable[[Object], T],
         change: Change[T],
         *,
+        selector: str = "",
+        metadata_only: bool = False,
         optional: bool = False,
         read_timeout: float = _READ_TIMEOUT,
         backoff: Backoff | None = None,
     ) -> None:
-        self.gvk, self.namespace = gvk, namespace
+        self.gvk, self.namespace, self.selector = gvk, namespace, selector
         self._api, self._keep, self._change, self._optional = api, keep, change, optional
+        self._metadata_only, self._forbidden = metadata_only, False
         self._read_timeout, self._backoff = read_timeout, backoff or Backoff()
         self._store: dict[tuple[str, str], _Entry[T]] = {}
         self._version: str | None = None
         self._listed_once = False
         self.synced = asyncio.Event()
-        self.heard = _now()
-        """Loop time of the last sign of life from the server."""
+        self.heard = math.inf
+        """Loop time of the last sign of life from the server, once it was asked."""
 
     def __len__(self) -> int:
         return len(self._store)
@@ -80,8 +92,13 @@ class Informer[T]:
         entry = self._store.get(name)
         return entry.record if entry else None
 
+    def items(self) -> Iterator[tuple[tuple[str, str], T]]:
+        """Names and what is remembered of them."""
+        return ((name, entry.record) for name, entry in self._store.items())
+
     async def run(self) -> None:
         """Follow the kind for ever; every failure is logged and followed by a growing pause."""
+        self._heard()
         while True:
             started, pause_asked = _now(), 0.0
             try:
@@ -98,36 +115,42 @@ class Informer[T]:
     async def _follow(self) -> None:
         resource = await self._api.resource(self.gvk)
         path = resource.collection(self.namespace)
+        view: _View = {
+            "selector": self.selector,
+            "metadata_only": self._metadata_only and not resource.hides_status,
+        }
         if self._version is None:
-            await self._list(resource, path)
+            await self._list(resource, path, view)
         assert self._version is not None
         server_timeout = random.randint(*_SERVER_TIMEOUT)  # noqa: S311  (spreads load, keeps no secret)
         stream = self._api.watch(
-            path, self._version, server_timeout=server_timeout, read_timeout=self._read_timeout
+            path, self._version, server_timeout=server_timeout, read_timeout=self._read_timeout, **view
         )
         async with aclosing(stream) as events:
             async for event in events:
                 self._apply(event["type"], event["object"])
 
-    async def _list(self, resource: Resource, path: str) -> None:
+    async def _list(self, resource: Resource, path: str, view: _View) -> None:
         try:
-            items, version = await self._read_pages(path)
+            items, version = await self._read_pages(path, PAGE_SIZE, view)
         except ApiError as error:
             if error.status != 410:
                 raise
             log.info("the list expired between pages, asking for all at once", extra=self._fields())
-            items, version = await self._read_pages(path, page_size=0)
+            items, version = await self._read_pages(path, 0, view)
         self._replace(items)
         self._version = version
         self._heard()
-        self._listed_once = True
+        self._listed_once, self._forbidden = True, False
         self.synced.set()
         log.info("listed %d objects of %s", len(items), resource.plural, extra=self._fields())
 
-    async def _read_pages(self, path: str, **options: int) -> tuple[dict[tuple[str, str], _Entry[T]], str]:
+    async def _read_pages(
+        self, path: str, page_size: int, view: _View
+    ) -> tuple[dict[tuple[str, str], _Entry[T]], str]:
         items: dict[tuple[str, str], _Entry[T]] = {}
         version = ""
-        async for page in self._api.pages(path, **options):
+        async for page in self._api.pages(path, page_size=page_size, **view):
             version = page["metadata"]["resourceVersion"]
             items.update((_name(obj), self._entry(obj)) for obj in page.get("items") or [])
         return items, version
@@ -176,6 +199,8 @@ class Informer[T]:
             log.info("the watch is too old, listing again", extra=self._fields())
         elif error.status == 404:
             self._missing(error)
+        elif error.status == 403:
+            self._not_allowed(error)
         else:
             log.warning("the API server refused the watch: %s", error, extra=self._fields())
 
@@ -192,6 +217,21 @@ class Informer[T]:
         else:
             self.synced.clear()
             log.warning("waiting for the kind to be installed: %s", error.message, extra=self._fields())
+
+    def _not_allowed(self, error: ApiError) -> None:
+        """
+        The server speaks, only not about this kind. What was seen before stays: rights that are being
+        replaced are no deletions.
+        """
+        self._heard()
+        self._version = None
+        if self._optional:
+            self.synced.set()
+        else:
+            self.synced.clear()
+        if not self._forbidden:
+            log.warning("may not watch the kind, will ask again: %s", error.message, extra=self._fields())
+        self._forbidden = True
 
     def _heard(self) -> None:
         self.heard = _now()
