@@ -51,31 +51,30 @@ class LeaderElector:
         self._times, self._uniform = times or LeaseTimes(), uniform
         self._seen: Object | None = None
         self._seen_at = 0.0
+        self._renewed = 0.0
         self.is_leader = False
 
     async def acquire(self) -> None:
-        """Wait until we are the leader."""
-        while not await self._attempt():  # noqa: ASYNC110  (asks a server, nobody here could set an event)
+        """Wait until we are the leader. An attempt that hangs is given up like one that fails."""
+        while not await self._attempt_until(_now() + self._times.renew_deadline):  # noqa: ASYNC110
             await asyncio.sleep(self._times.retry * self._uniform(1.0, 1.2))
         self.is_leader = True
         log.info("became the leader as %s", self.identity)
 
     async def hold(self) -> None:
         """Keep the lease; returns when it is lost, before another candidate may take it."""
-        renewed = _now()
         while self.is_leader:
-            await asyncio.sleep(self._times.retry)
-            try:
-                async with asyncio.timeout_at(renewed + self._times.renew_deadline):
-                    attempted = _now()
-                    if await self._attempt():
-                        renewed = attempted
-                    elif self._other_holder():
-                        break
-            except TimeoutError:
+            deadline = self._renewed + self._times.renew_deadline
+            await asyncio.sleep(min(self._times.retry, max(0.0, deadline - _now())))
+            renewed = await self._attempt_until(deadline)
+            if not renewed and (self._other_holder() or _now() >= deadline):
                 break
         self.is_leader = False
         log.error("lost the lease %s", self.name)
+
+    def overdue(self) -> bool:
+        """Whether we still take ourselves for the leader though another may lead by now."""
+        return self.is_leader and _now() > self._renewed + self._times.duration
 
     async def release(self) -> None:
         """Let the next candidate in at once instead of after the lease duration."""
@@ -88,6 +87,22 @@ class LeaderElector:
             await self._api.replace(f"{self._collection}/{self.name}", lease)
         except _FAILURES as error:
             log.warning("could not release the lease: %s", error)
+
+    async def _attempt_until(self, deadline: float) -> bool:
+        """
+        Try once, at most until then. The lease counts from the start of the attempt: when the server wrote it
+        within the attempt is unknown.
+        """
+        started = _now()
+        try:
+            async with asyncio.timeout_at(deadline):
+                if not await self._attempt():
+                    return False
+        except TimeoutError:
+            self._seen = None  # the write may have arrived: look before the next one
+            return False
+        self._renewed = started
+        return True
 
     async def _attempt(self) -> bool:
         """Try once to take or renew the lease. Any failure is only a lost attempt."""
