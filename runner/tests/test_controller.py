@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
-from paradedb_runner.manager import Controller
+from paradedb_runner.controller import Controller
 from paradedb_runner.metrics import Metrics
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.tasks import outlast

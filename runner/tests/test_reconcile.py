@@ -11,7 +11,8 @@ from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
 from paradedb_runner.engine import EngineError, RunOutcome, Stats
 from paradedb_runner.events import EventRecorder
-from paradedb_runner.reconcile import Reconciler, run_environment
+from paradedb_runner.reconcile import Reconciler
+from paradedb_runner.runs import Runs, run_environment
 from paradedb_runner.selector import parse_query
 from paradedb_runner.watches import Finalizer, Playbook, Role, Watch
 from support import DEMO, key, make_settings
@@ -28,15 +29,10 @@ def make(served, tmp_path):
     def build(engine: Any = None, settings: dict[str, Any] | None = None, **watch: Any) -> Reconciler:
         content = watch.pop("content", Role("demo", Path("/roles")))
         watched = Watch(DEMO, content, **({"manage_status": False} | watch))
-        return Reconciler(
-            api,
-            engine or FakeEngine(),
-            {DEMO: watched},
-            make_settings(**(settings or {})),
-            EventRecorder(api, "test"),
-            tmp_path,
-            uniform=lambda low, high: high,
-        )
+        made = make_settings(**(settings or {}))
+        runs = Runs(engine or FakeEngine(), made, tmp_path)
+        events = EventRecorder(api, "test")
+        return Reconciler(api, runs, {DEMO: watched}, made, events, uniform=lambda low, high: high)
 
     return fake, build
 
@@ -115,7 +111,7 @@ async def test_requeue_after_of_a_failed_run_is_ignored(make):
 async def test_a_failure_becomes_an_event_with_the_message_of_the_task(make):
     fake, build = make
     obj = fake.put("demos", "a")
-    result = await build(FakeEngine(BAD)).reconcile(A)
+    result = await build(FakeEngine(BAD), manage_status=True).reconcile(A)
     assert result.failure.message == "Make it: no room"
     (event,) = fake.writes("POST", "/events")
     assert (event["type"], event["reason"], event["message"]) == (
@@ -125,6 +121,13 @@ async def test_a_failure_becomes_an_event_with_the_message_of_the_task(make):
     )
     assert event["involvedObject"]["uid"] == obj["metadata"]["uid"]
     assert event["involvedObject"]["kind"] == "Demo"
+
+
+async def test_a_role_that_tells_by_itself_gets_no_event_of_ours_for_a_failed_task(make):
+    fake, build = make
+    fake.put("demos", "a")
+    assert (await build(FakeEngine(BAD), manage_status=False).reconcile(A)).failure
+    assert fake.writes("POST", "/events") == []
 
 
 async def test_a_run_without_a_recap_is_a_failure_with_its_reason(make):
@@ -168,9 +171,10 @@ async def test_nothing_of_a_run_is_left_behind(make, tmp_path):
             assert json.loads(request.playbook.read_text())[0]["gather_facts"] is False
             return await super().run(request, on_event)
 
-    await build(Looking()).reconcile(A)
+    engine = Looking()
+    await build(engine).reconcile(A)
     assert modes == [0o700, 0o600]
-    assert list(tmp_path.iterdir()) == []
+    assert not engine.requests[0].directory.exists()
 
 
 async def test_artifacts_are_kept_by_count_if_asked_until_the_resource_is_gone(make, tmp_path):
@@ -205,11 +209,12 @@ async def test_a_selector_is_asked_again_at_the_pass(make):
 
 def test_the_environment_of_a_run(tmp_path):
     content = Role("demo", Path("/roles"))
-    inside = run_environment(make_settings(environ={"ANSIBLE_ROLES_PATH": "/more"}), content, tmp_path)
+    settings = make_settings(environ={"ANSIBLE_ROLES_PATH": "/more"})
+    inside = run_environment(settings, content, tmp_path, None)
     assert inside["ANSIBLE_ROLES_PATH"] == "/roles:/more"
     assert inside["TMPDIR"] == str(tmp_path)
     assert "KUBECONFIG" not in inside, "in a pod modules use its account"
-    outside = run_environment(make_settings(kubeconfig=Path("/k")), Playbook(Path("/p.yml")), tmp_path)
+    outside = run_environment(make_settings(), Playbook(Path("/p.yml")), tmp_path, Path("/k"))
     assert (outside["KUBECONFIG"], outside["K8S_AUTH_KUBECONFIG"]) == ("/k", "/k")
     assert "ANSIBLE_ROLES_PATH" not in outside
 
@@ -436,7 +441,7 @@ async def test_a_status_records_the_generation_the_run_saw(make):
 async def test_a_repeated_event_is_counted_instead_of_repeated(make):
     fake, build = make
     fake.put("demos", "a")
-    reconciler = build(FakeEngine(BAD))
+    reconciler = build(FakeEngine(BAD), manage_status=True)
     for _ in range(5):
         await reconciler.reconcile(A)
     assert len(fake.writes("POST", "/events")) == 1
@@ -458,7 +463,7 @@ async def test_many_different_events_of_one_reason_are_combined(make):
 async def test_an_event_that_the_server_forgot_is_made_anew(make):
     fake, build = make
     fake.put("demos", "a")
-    reconciler = build(FakeEngine(BAD))
+    reconciler = build(FakeEngine(BAD), manage_status=True)
     await reconciler.reconcile(A)
     fake.objects = {name: obj for name, obj in fake.objects.items() if name[0] != "events"}
     await reconciler.reconcile(A)
@@ -469,4 +474,4 @@ async def test_an_event_that_cannot_be_written_harms_nobody(make):
     fake, build = make
     fake.put("demos", "a")
     fake.faults += [Fault("POST", 403, "/events")]
-    assert (await build(FakeEngine(BAD)).reconcile(A)).failure.reason == "Failed"
+    assert (await build(FakeEngine(BAD), manage_status=True).reconcile(A)).failure.reason == "Failed"

@@ -102,18 +102,21 @@ async def test_a_certificate_that_is_mounted_is_used_and_renewed(tmp_path):
 
 async def test_probes(client, unused_tcp_port):
     informer = Informer(None, DEMO, "", dict, None)
+    complaints: list[str] = []
     root = f"http://127.0.0.1:{unused_tcp_port}"
-    async with serving(health_app([informer]), f"127.0.0.1:{unused_tcp_port}"):
-        async with client.get(f"{root}/healthz") as response:
-            assert response.status == 200
-        async with client.get(f"{root}/readyz") as response:
-            assert (response.status, await response.text()) == (500, "not in sync: Demo")
+
+    async def answer(path: str) -> tuple[int, str]:
+        async with client.get(root + path) as response:
+            return response.status, await response.text()
+
+    async with serving(health_app(lambda: [informer], lambda: complaints), f"127.0.0.1:{unused_tcp_port}"):
+        assert await answer("/healthz") == (200, "ok"), "a watch that has not begun is not dead"
+        assert await answer("/readyz") == (500, "not in sync: Demo")
         informer.synced.set()
-        async with client.get(f"{root}/readyz") as response:
-            assert response.status == 200
-        informer.heard -= 901
-        async with client.get(f"{root}/healthz") as response:
-            assert (response.status, await response.text()) == (500, "no word from the API server about Demo")
+        assert await answer("/readyz") == (200, "ok")
+        informer.heard = asyncio.get_running_loop().time() - 901
+        complaints.append("a run hangs")
+        assert await answer("/healthz") == (500, "no word from the API server about Demo; a run hangs")
 
 
 @pytest.mark.parametrize(

@@ -1,60 +1,101 @@
 """
-Watches over what a run creates: a change to an owned object brings its owner back to the queue.
+What is remembered of an object that somebody depends on, and what a change of it means.
 
-Of a dependent only a digest and its owners are remembered. That keeps the memory of a watch over every Secret
-of a namespace small, and keeps their contents out of it.
+Of an object only digests and its owners are kept. That keeps the memory of a watch over every Secret of a
+namespace small, and keeps their contents out of it.
 """
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any, NamedTuple
 
 from paradedb_runner.objects import GroupVersionKind, Key, Object, metadata
 
-_NOISE = ("resourceVersion", "managedFields", "generation")
+_OWNER = "operator-sdk/primary-resource"
+_OWNER_TYPE = "operator-sdk/primary-resource-type"
+_PARTIAL = "PartialObjectMetadata"
+_TELLING = ("uid", "labels", "annotations", "ownerReferences", "finalizers", "deletionTimestamp")
+_NOT_CONTENT = {"apiVersion", "kind", "metadata", "status"}
 
 
 class Dependent(NamedTuple):
-    """What is remembered of one object: a digest of all that matters, status included, and who owns it."""
+    """
+    One object. ``content`` is a digest of what people and controllers want of it, ``version`` its
+    resourceVersion, which also moves with its status.
+    """
 
-    digest: bytes
-    owners: frozenset[Key]
+    content: bytes
+    version: str
+    owners: tuple[Key, ...]
+
+
+class Effect(Enum):
+    """What happened to an object. A VERSION without its content is a status."""
+
+    APPEARED = "appeared"
+    CONTENT = "content"
+    VERSION = "version"
 
 
 class DependentDigest:
     """
-    Makes Dependent records. ``primaries`` are the kinds whose ownership counts, in the version we watch.
+    Makes Dependent records. ``primaries`` are the kinds whose ownership counts, in the version we watch;
+    ``namespaced`` tells whether objects of such a kind live in namespaces.
     """
 
-    def __init__(self, primaries: list[GroupVersionKind]) -> None:
+    def __init__(
+        self,
+        primaries: list[GroupVersionKind],
+        namespaced: Callable[[GroupVersionKind], bool] = lambda _: True,
+    ) -> None:
         self._primaries = {(gvk.group, gvk.kind): gvk for gvk in primaries}
+        self._namespaced = namespaced
 
     def __call__(self, obj: Object) -> Dependent:
-        """Digest one object, leaving out what the server changes by itself."""
-        meta = {name: value for name, value in metadata(obj).items() if name not in _NOISE}
-        normal = json.dumps({**obj, "metadata": meta}, sort_keys=True, separators=(",", ":")).encode()
-        return Dependent(hashlib.blake2b(normal, digest_size=16).digest(), frozenset(self._owners(obj)))
-
-    def _owners(self, obj: Object) -> list[Key]:
+        """Digest one object, leaving out its status and what the server changes by itself."""
         meta = metadata(obj)
-        return [
-            Key(self._primaries[kind], meta.get("namespace", ""), reference["name"])
-            for reference in meta.get("ownerReferences") or []
-            if (kind := _group_kind(reference)) in self._primaries
-        ]
+        telling = [[meta.get(name) for name in _TELLING], _rest(obj)]
+        normal = json.dumps(telling, sort_keys=True, separators=(",", ":")).encode()
+        content = hashlib.blake2b(normal, digest_size=16).digest()
+        return Dependent(content, meta.get("resourceVersion", ""), tuple(dict.fromkeys(self._owners(meta))))
+
+    def _owners(self, meta: Object) -> Iterator[Key]:
+        for reference in meta.get("ownerReferences") or []:
+            group = reference["apiVersion"].rpartition("/")[0]
+            if gvk := self._primaries.get((group, reference["kind"])):
+                namespace = meta.get("namespace", "") if self._namespaced(gvk) else ""
+                yield Key(gvk, namespace, reference["name"])
+        annotations = meta.get("annotations") or {}
+        kind, _, group = annotations.get(_OWNER_TYPE, "").partition(".")
+        if gvk := self._primaries.get((group, kind)):
+            namespace, _, name = annotations.get(_OWNER, "").rpartition("/")
+            yield Key(gvk, namespace, name)
 
 
-def triggered(old: Dependent | None, new: Dependent | None) -> frozenset[Key]:
-    """
-    The owners that want a pass: always when an object went away, never when it appeared (a run made it, and
-    knows), and otherwise when it differs. Someone who lost or gained the object is told too.
-    """
+def effect_of(old: Dependent | None, new: Dependent | None) -> Effect:
+    """What the difference between two records of one object is; at most one of them is None."""
     if old is None:
-        return frozenset()
-    if new is None:
-        return old.owners
-    return old.owners | new.owners if old.digest != new.digest else frozenset()
+        return Effect.APPEARED
+    if new is None or old.content != new.content:
+        return Effect.CONTENT
+    return Effect.VERSION
 
 
-def _group_kind(reference: dict[str, Any]) -> tuple[str, str]:
-    return reference["apiVersion"].rpartition("/")[0], reference["kind"]
+def owners_of(old: Dependent | None, new: Dependent | None) -> tuple[Key, ...]:
+    """Everybody a change concerns: who owns the object now, and who did."""
+    return tuple(dict.fromkeys([*(old.owners if old else ()), *(new.owners if new else ())]))
+
+
+def _rest(obj: Object) -> Any:
+    """
+    What else tells a change of content: the generation; without one everything but the status; and where
+    only metadata was sent, the resourceVersion, since such kinds have no status.
+    """
+    meta = metadata(obj)
+    if "generation" in meta:
+        return meta["generation"]
+    if obj.get("kind") == _PARTIAL:
+        return meta.get("resourceVersion")
+    return {name: value for name, value in obj.items() if name not in _NOT_CONTENT}

@@ -57,6 +57,33 @@ class Metrics:
             controller,
             registry=registry,
         )
+        self._times = Histogram(
+            "controller_runtime_reconcile_time_seconds",
+            "Seconds from the start of a pass to its end, Ansible included",
+            controller,
+            buckets=_RUN_BUCKETS,
+            registry=registry,
+        )
+        self._skipped = Counter(
+            "paradedb_runner_passes_skipped_total",
+            "Passes left out because nothing had changed since one that changed nothing",
+            controller,
+            registry=registry,
+        )
+        self._refreshes = Counter(
+            "paradedb_runner_status_refreshes_total",
+            "Modules run in place of a pass because only a status had changed",
+            [*controller, "result"],
+            registry=registry,
+        )
+        self._storms = Counter(
+            "paradedb_runner_dependent_storms_total",
+            "Times the dependents of a resource changed too often to be followed",
+            controller,
+            registry=registry,
+        )
+        self._slots = Gauge("paradedb_runner_run_slots", "Runs that may run at once", registry=registry)
+        self._slots_used = Gauge("paradedb_runner_run_slots_in_use", "Runs that run", registry=registry)
         self._waits = Histogram(
             "workqueue_queue_duration_seconds",
             "Seconds a resource waited for its pass",
@@ -83,24 +110,46 @@ class Metrics:
         self._limit.labels(name).set(limit)
         self._active.labels(name)
         self._errors.labels(name)
+        self._skipped.labels(name)
+        self._storms.labels(name)
         for result in ("succeeded", "failed"):
             self._results.labels(str(gvk), result)
 
     def started(self, gvk: GroupVersionKind, waited: float) -> None:
-        """A pass began after its resource waited so many seconds."""
+        """A pass or refresh began after its resource waited so many seconds."""
+        self._slots_used.inc()
         self._waits.labels(gvk.kind.lower()).observe(waited)
         self._active.labels(gvk.kind.lower()).inc()
 
     def ended(self, gvk: GroupVersionKind, seconds: float, *, result: str) -> None:
         """A pass ended; ``result`` is success, error, requeue_after or interrupted."""
         name = gvk.kind.lower()
-        self._active.labels(name).dec()
+        self._idle(name)
         self._durations.labels(str(gvk)).observe(seconds)
+        self._times.labels(name).observe(seconds)
         self._total.labels(name, result).inc()
         if result == "error":
             self._errors.labels(name).inc()
         if result != "interrupted":
             self._results.labels(str(gvk), "failed" if result == "error" else "succeeded").inc()
+
+    def refreshed(self, gvk: GroupVersionKind, *, result: str) -> None:
+        """A refresh ended; ``result`` as of a pass."""
+        name = gvk.kind.lower()
+        self._idle(name)
+        self._refreshes.labels(name, result).inc()
+
+    def skipped(self, gvk: GroupVersionKind) -> None:
+        """A pass was left out."""
+        self._skipped.labels(gvk.kind.lower()).inc()
+
+    def storm(self, gvk: GroupVersionKind) -> None:
+        """The dependents of a resource began to change too often."""
+        self._storms.labels(gvk.kind.lower()).inc()
+
+    def slots(self, size: int) -> None:
+        """So many runs may run at once."""
+        self._slots.set(size)
 
     def exists(self, key: Key, obj: Object | None) -> None:
         """A resource is there, or with ``obj`` None no longer."""
@@ -114,6 +163,10 @@ class Metrics:
     def request(self, method: str, status: int) -> None:
         """The API server answered."""
         self._requests.labels(method, str(status)).inc()
+
+    def _idle(self, name: str) -> None:
+        self._active.labels(name).dec()
+        self._slots_used.dec()
 
     def watch_queue(self, queue: WorkQueue) -> None:
         """Read the queue's own counts whenever somebody asks."""
@@ -143,3 +196,18 @@ class _QueueCollector(Collector):
             for gvk in self._queue.adds:
                 family.add_metric([gvk.kind.lower()], values[gvk])
             yield family
+        yield from self._working()
+
+    def _working(self) -> Iterator[Metric]:
+        longest = GaugeMetricFamily(
+            "workqueue_longest_running_processor_seconds", "Age of the oldest pass", labels=["name"]
+        )
+        total = GaugeMetricFamily(
+            "workqueue_unfinished_work_seconds", "Ages of all running passes together", labels=["name"]
+        )
+        working = self._queue.working()
+        for gvk in self._queue.adds:
+            seconds = working.get(gvk, [0.0])
+            longest.add_metric([gvk.kind.lower()], max(seconds))
+            total.add_metric([gvk.kind.lower()], sum(seconds))
+        yield from (longest, total)

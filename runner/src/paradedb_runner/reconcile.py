@@ -1,38 +1,33 @@
-"""One pass over one resource: look, make sure of the finalizer, run Ansible, say how it went."""
+"""
+One pass over one resource: look, make sure of the finalizer, run Ansible, say how it went.
+
+A failure becomes a Warning event, with one exception: a task that failed in a watch with manageStatus false.
+Such a role tells by its own means what it does, and an event of ours would repeat the one it wrote. Nobody
+coming from ansible-operator misses ours, since that writes none. What a role cannot tell by itself (it was
+never parsed, ran too long, crashed, or its finalizer fails and holds up a deletion) always becomes an event.
+"""
 
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from paradedb_runner import status
 from paradedb_runner.api import Api, ApiError, Resource
 from paradedb_runner.durations import parse_duration
-from paradedb_runner.engine import (
-    Engine,
-    EngineError,
-    Failure,
-    RunOutcome,
-    RunRequest,
-    Stats,
-    TaskEvent,
-    judge,
-)
+from paradedb_runner.engine import Failure, RunOutcome, Stats
 from paradedb_runner.events import EventRecorder
 from paradedb_runner.finalizers import add_finalizer, drop_finalizer, has_finalizer
-from paradedb_runner.inputdir import IDENT_LENGTH, ArtifactStore, InputDirectory, input_directory
 from paradedb_runner.logs import fields
 from paradedb_runner.objects import GroupVersionKind, Key, Object, is_deleting, metadata
 from paradedb_runner.parameters import extra_vars
+from paradedb_runner.runs import Runs, Subject
 from paradedb_runner.settings import Settings
 from paradedb_runner.tasks import outlast
-from paradedb_runner.watches import Content, Finalizer, Role, Watch
+from paradedb_runner.watches import Finalizer, Watch
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +40,15 @@ _SOONEST = 1.0  # seconds; a task that asks for less must not make a busy loop
 class Result:
     """
     How a pass ended: ``failure`` asks for a retry, else ``requeue_after`` seconds for the next pass (None:
-    none).
+    none), which is the period unless a task ``asked``. ``changed`` is how many tasks changed something, None
+    if nothing ran or not to its end.
     """
 
     requeue_after: float | None = None
     failure: Failure | None = None
     interrupted: bool = False
+    changed: int | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,13 +61,8 @@ class _Overrides:
 
 
 @dataclass
-class _Subject:
-    """What one pass is about; ``obj`` is the object as last seen."""
-
-    key: Key
-    watch: Watch
+class _Subject(Subject):
     resource: Resource
-    obj: Object
 
     @property
     def path(self) -> str:
@@ -82,16 +75,14 @@ class Reconciler:
     def __init__(
         self,
         api: Api,
-        engine: Engine,
+        runs: Runs,
         watches: Mapping[GroupVersionKind, Watch],
         settings: Settings,
         events: EventRecorder,
-        base: Path,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._api, self._engine, self._watches, self._settings = api, engine, watches, settings
-        self._events, self._base, self._uniform = events, base, uniform
-        self._artifacts = ArtifactStore(settings.artifacts)
+        self._api, self._runs, self._watches, self._settings = api, runs, watches, settings
+        self._events, self._uniform = events, uniform
         self._going: dict[Key, asyncio.Event] = {}
 
     def going_away(self, key: Key) -> None:
@@ -107,6 +98,33 @@ class Reconciler:
         finally:
             del self._going[key]
 
+    async def refresh(self, key: Key, obj: Object) -> Result:
+        """Renew the status of a settled resource by the module of its watch, instead of a pass."""
+        watch = self._watches[key.gvk]
+        assert watch.refresh
+        going = self._going[key] = asyncio.Event()
+        try:
+            outcome = await _unless(going, self._runs.module(Subject(key, watch, obj), watch.refresh))
+        finally:
+            del self._going[key]
+        if outcome is None:
+            return Result(interrupted=True)
+        if outcome.error:
+            log.error("the refresh failed: %s", outcome.error, extra=fields(key))
+            return Result(failure=Failure("RefreshFailed", outcome.error))
+        if outcome.requeue_after is not None:
+            seconds = _seconds(key, outcome.requeue_after)
+            return Result(requeue_after=seconds or 0.0, asked=True)
+        return Result(requeue_after=self.next_period(key, obj), changed=int(outcome.changed))
+
+    def next_period(self, key: Key, obj: Object) -> float | None:
+        """Seconds to the next periodic pass over a resource that needs none before; None: never."""
+        try:
+            period = self._overrides(self._watches[key.gvk], obj).period
+        except ValueError:
+            return 0.0  # the pass will say what is wrong
+        return period * self._uniform(*_JITTER) if period else None
+
     async def _pass(self, key: Key, watch: Watch) -> Result:
         resource = await self._api.resource(key.gvk)
         try:
@@ -114,9 +132,9 @@ class Reconciler:
         except ApiError as error:
             if error.status != 404:
                 raise
-            self._artifacts.forget(key)
+            self._runs.forget(key)
             return Result()
-        subject = _Subject(key, watch, resource, obj)
+        subject = _Subject(key, watch, obj, resource)
         finalizer = watch.finalizer
         if is_deleting(obj):
             if finalizer and has_finalizer(obj, finalizer.name):
@@ -130,26 +148,28 @@ class Reconciler:
                 return Result(requeue_after=0)
         return await self._run_main(subject)
 
-    async def _run_main(self, subject: "_Subject") -> Result:
+    async def _run_main(self, subject: _Subject) -> Result:
         watch = subject.watch
         try:
             overrides = self._overrides(watch, subject.obj)
         except ValueError as error:
             return await self._failed(subject, "ReconcileFailed", Failure("BadAnnotation", str(error)))
         await self._say_running(subject)
-        ended = await _unless(
-            self._going[subject.key], self._run(subject.key, watch.content, _variables(subject), overrides)
+        run = self._runs.content(
+            subject, watch.content, _variables(subject), overrides.verbosity, overrides.artifacts
         )
+        ended = await _unless(self._going[subject.key], run)
         if ended is None:
             log.info("the run was ended, the resource is going away", extra=fields(subject.key))
             return Result(interrupted=True)
         outcome, failure = ended
         if failure:
             return await self._failed(subject, "ReconcileFailed", failure, outcome)
-        await self._say_ended(subject, partial(status.succeeded, stats=outcome.stats or Stats()))
-        return Result(requeue_after=self._next_pass(subject.key, outcome, overrides.period))
+        stats = outcome.stats or Stats()
+        await self._say_ended(subject, partial(status.succeeded, stats=stats))
+        return self._succeeded(subject.key, outcome, stats, overrides.period)
 
-    async def _finalize(self, subject: "_Subject", finalizer: Finalizer) -> Result:
+    async def _finalize(self, subject: _Subject, finalizer: Finalizer) -> Result:
         watch = subject.watch
         try:
             overrides = self._overrides(watch, subject.obj)
@@ -157,8 +177,12 @@ class Reconciler:
             overrides = self._overrides(watch, {})
         await self._say_running(subject)
         variables = _variables(subject, finalizer.variables)
-        outcome, failure = await self._run(
-            subject.key, finalizer.content or watch.content, variables, overrides
+        outcome, failure = await self._runs.content(
+            subject,
+            finalizer.content or watch.content,
+            variables,
+            overrides.verbosity,
+            overrides.artifacts,
         )
         if failure:
             return await self._failed(subject, "FinalizerFailed", failure, outcome)
@@ -167,22 +191,24 @@ class Reconciler:
         return Result()
 
     async def _failed(
-        self, subject: "_Subject", event: str, failure: Failure, outcome: RunOutcome | None = None
+        self, subject: _Subject, event: str, failure: Failure, outcome: RunOutcome | None = None
     ) -> Result:
         log.error("%s: %s", failure.reason, failure.message, extra=fields(subject.key))
         message = failure.message if failure.reason == "Failed" else f"{failure.reason}: {failure.message}"
-        await self._events.warn(subject.key, subject.obj, event, message)
+        told_by_role = failure.reason == "Failed" and not subject.watch.manage_status
+        if event != "ReconcileFailed" or not told_by_role:
+            await self._events.warn(subject.key, subject.obj, event, message)
         stats = outcome.stats if outcome else None
         await self._say_ended(subject, partial(status.failed, failure=failure, stats=stats))
         return Result(failure=failure)
 
-    async def _say_running(self, subject: "_Subject") -> None:
+    async def _say_running(self, subject: _Subject) -> None:
         if subject.watch.manage_status:
             subject.obj = await status.write_status(
                 self._api, subject.resource, subject.key, subject.obj, status.running
             )
 
-    async def _say_ended(self, subject: "_Subject", change: status.Change) -> None:
+    async def _say_ended(self, subject: _Subject, change: status.Change) -> None:
         """Write on top of what the run itself put into the status. A resource that is gone needs none."""
         if not subject.watch.manage_status:
             return
@@ -195,46 +221,6 @@ class Reconciler:
             if error.status != 404:
                 raise
 
-    async def _run(
-        self, key: Key, content: Content, variables: Mapping[str, Any], overrides: _Overrides
-    ) -> tuple[RunOutcome, Failure | None]:
-        """One run of Ansible within its time limit, in a directory of its own."""
-        ident = uuid4().hex[:IDENT_LENGTH]
-        started = time.monotonic()
-        with input_directory(self._base, ident, content, variables, self._settings.inventory) as directory:
-            request = self._request(ident, content, directory, overrides)
-            log.info("run started", extra=fields(key, run=ident))
-            try:
-                async with asyncio.timeout(self._settings.run_timeout):
-                    outcome = await self._engine.run(request, partial(self._log_task, key, ident))
-                failure = judge(outcome)
-            except TimeoutError:
-                outcome = RunOutcome(rc=-1, stats=None)
-                failure = Failure("Timeout", f"the run was ended after {self._settings.run_timeout:g} s")
-            except EngineError as error:
-                outcome, failure = RunOutcome(rc=-1, stats=None), Failure("RunCrashed", str(error))
-            self._artifacts.keep(key, directory.root, ident, overrides.artifacts)
-        seconds = round(time.monotonic() - started, 3)
-        result = failure.reason if failure else "Successful"
-        counts = vars(outcome.stats) if outcome.stats else {}
-        log.info("run ended", extra=fields(key, run=ident, result=result, duration=seconds, **counts))
-        return outcome, failure
-
-    def _request(
-        self, ident: str, content: Content, directory: InputDirectory, overrides: _Overrides
-    ) -> RunRequest:
-        return RunRequest(
-            ident=ident,
-            directory=directory.root,
-            playbook=directory.playbook,
-            inventory=directory.inventory,
-            extra_vars=directory.extra_vars,
-            environment=run_environment(self._settings, content, directory.temporary),
-            arguments=self._settings.ansible_arguments,
-            verbosity=overrides.verbosity,
-            keep_output=self._settings.artifacts is not None,
-        )
-
     def _overrides(self, watch: Watch, obj: Object) -> _Overrides:
         annotations = metadata(obj).get("annotations") or {}
         period = self._settings.reconcile_period if watch.reconcile_period is None else watch.reconcile_period
@@ -245,61 +231,15 @@ class Reconciler:
             artifacts=_number(annotations, "max-runner-artifacts", watch.max_runner_artifacts),
         )
 
-    def _next_pass(self, key: Key, outcome: RunOutcome, period: float) -> float | None:
-        """
-        Seconds to the next pass: the period, spread so that passes do not bunch, or sooner if a task asked.
-        """
-        delays = [period * self._uniform(*_JITTER)] if period else []
-        for asked in outcome.requeue_after:
-            try:
-                seconds = parse_duration(asked) if isinstance(asked, str) else float(asked)
-                delays.append(max(_SOONEST, seconds))
-            except ValueError as error:
-                log.warning("a task's requeue_after is ignored: %s", error, extra=fields(key))
-        return min(delays, default=None)
-
-    def _log_task(self, key: Key, ident: str, event: TaskEvent) -> None:
-        if self._settings.ansible_log_events == "nothing":
-            return
-        failed = event.outcome in {"failed", "unreachable"}
-        about = {
-            "run": ident,
-            "task": event.task,
-            "role": event.role,
-            "outcome": event.outcome,
-            "duration": event.duration,
-            "changed": event.changed,
-        }
-        if failed:
-            about |= {"error": event.message, "ignored": event.ignored}
-        log.log(logging.WARNING if failed else logging.INFO, "task ended", extra=fields(key, **about))
+    def _succeeded(self, key: Key, outcome: RunOutcome, stats: Stats, period: float) -> Result:
+        """The next pass comes after the period, spread so that passes do not bunch, or when a task asked."""
+        asked = [_seconds(key, each) for each in outcome.requeue_after]
+        delays = [max(_SOONEST, seconds) for seconds in asked if seconds is not None]
+        after = [period * self._uniform(*_JITTER)] if period else []
+        return Result(min([*delays, *after], default=None), changed=stats.changed, asked=bool(delays))
 
 
-def run_environment(settings: Settings, content: Content, temporary: Path) -> dict[str, str]:
-    """
-    What Ansible gets on top of our own environment. Whatever it writes goes below the run's directory.
-
-    In a pod no kubeconfig is named: modules find the service account by themselves, as we do.
-    """
-    environment = {
-        "ANSIBLE_LOCALHOST_WARNING": "0",
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_RETRY_FILES_ENABLED": "0",
-        "ANSIBLE_STDOUT_CALLBACK": "minimal",
-        "ANSIBLE_LOCAL_TEMP": str(temporary),
-        "ANSIBLE_REMOTE_TEMP": str(temporary),
-        "TMPDIR": str(temporary),
-    }
-    if isinstance(content, Role) and content.roles_path:
-        others = settings.environ.get("ANSIBLE_ROLES_PATH", "")
-        environment["ANSIBLE_ROLES_PATH"] = ":".join(filter(None, [str(content.roles_path), others]))
-    if settings.kubeconfig:
-        kubeconfig = str(settings.kubeconfig)
-        environment |= {"K8S_AUTH_KUBECONFIG": kubeconfig, "KUBECONFIG": kubeconfig}
-    return environment
-
-
-def _variables(subject: "_Subject", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _variables(subject: _Subject, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     key, watch = subject.key, subject.watch
     return extra_vars(
         key,
@@ -329,6 +269,15 @@ def _as_of(meta: Object, change: status.Change) -> status.Change:
     if generation is None:
         return change
     return lambda fresh: change({**fresh, "metadata": {**fresh["metadata"], "generation": generation}})
+
+
+def _seconds(key: Key, asked: str | float) -> float | None:
+    """A task's requeue_after; None if it cannot be read."""
+    try:
+        return parse_duration(asked) if isinstance(asked, str) else float(asked)
+    except ValueError as error:
+        log.warning("a task's requeue_after is ignored: %s", error, extra=fields(key))
+        return None
 
 
 def _number(annotations: Mapping[str, str], name: str, default: int) -> int:

@@ -55,7 +55,7 @@ class WorkQueue:
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._uniform = uniform
         self._lanes: dict[Lane, OrderedDict[Key, float]] = {lane: OrderedDict() for lane in Lane}
-        self._in_flight: set[Key] = set()
+        self._in_flight: dict[Key, float] = {}
         self._again: dict[Key, Lane] = {}
         self._deadlines: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
@@ -112,7 +112,7 @@ class WorkQueue:
 
     def done(self, key: Key) -> None:
         """The pass over the key ended; also wakes ``get``, since its kind may no longer be blocked."""
-        self._in_flight.discard(key)
+        self._in_flight.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
@@ -121,6 +121,13 @@ class WorkQueue:
     def depths(self) -> Counter[GroupVersionKind]:
         """Waiting keys of every kind."""
         return Counter(key.gvk for lane in self._lanes.values() for key in lane)
+
+    def working(self) -> dict[GroupVersionKind, list[float]]:
+        """Seconds that the keys in flight have been so, by kind."""
+        seconds: dict[GroupVersionKind, list[float]] = {}
+        for key, since in self._in_flight.items():
+            seconds.setdefault(key.gvk, []).append(self._now() - since)
+        return seconds
 
     def _choose(self, blocked: Callable[[GroupVersionKind], bool]) -> tuple[Key, float] | None:
         for lane in self._lane_order():
@@ -136,7 +143,7 @@ class WorkQueue:
         del self._lanes[lane][key]
         self._events_in_a_row = self._events_in_a_row + 1 if lane is Lane.EVENT else 0
         self._deadlines.pop(key, None)
-        self._in_flight.add(key)
+        self._in_flight[key] = self._now()
         return key, self._now() - since
 
     def _arm(self) -> None:
