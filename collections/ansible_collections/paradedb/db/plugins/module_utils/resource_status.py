@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import events, instances, phases
+from ansible_collections.paradedb.db.plugins.module_utils import events, instances, phases, rollout
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import PORT, credentials_name
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, database_selector
 
@@ -37,7 +38,7 @@ def finished(
     namespace: str,
     name: str,
     generation: int,
-    rollout: dict[str, Any],
+    rolled: dict[str, Any],
     database: dict[str, Any],
     check_mode: bool,
 ) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def finished(
         kube,
         resource,
         generation,
-        settled=rollout["settled"],
-        reason=rollout["reason"],
-        message=rollout["message"],
+        settled=rolled["settled"],
+        reason=rolled["reason"],
+        message=rolled["message"],
         checks=_extension_checks(database),
     )
     fields = {
@@ -62,7 +63,7 @@ def finished(
     if database.get("connected"):
         fields |= {"currentVersion": database["version"], "extensions": database["extensions"]}
     result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
-    return result | ({"requeue_after": rollout["requeue_after"]} if "requeue_after" in rollout else {})
+    return result | ({"requeue_after": rolled["requeue_after"]} if "requeue_after" in rolled else {})
 
 
 def failed(
@@ -81,6 +82,29 @@ def failed(
     if phases.FAILED not in path and not known and not check_mode:
         events.emit(kube, resource, phases.transition_event(phases.FAILED, reason, message), _now())
     return result
+
+
+def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
+    """Between passes: only the state of the instances may have changed, and becomes the status.
+
+    Asks for a pass (``requeue_after``, seconds) where more is needed than to write down what is seen.
+    """
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None or "deletionTimestamp" in resource["metadata"]:
+        return {"changed": False}
+    seen = (resource.get("status") or {}).get("observedGeneration")
+    if _phase(resource) != phases.RUNNING or seen != resource["metadata"]["generation"]:
+        return {"changed": False, "requeue_after": 0}
+    stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
+    pods = instances.database_pods(kube, namespace, name)
+    try:
+        waiting = rollout.standing(stateful_set, pods, resource["spec"].get("replicas", 1))
+    except Refused:
+        return {"changed": False, "requeue_after": 0}
+    reason, message = (waiting["reason"], waiting["message"]) if waiting else ("Reconciled", "")
+    progress = _progress(kube, resource, seen, settled=waiting is None, reason=reason, message=message)
+    result = _write(kube, resource, [], progress, {}, check_mode)
+    return result | ({"requeue_after": waiting["requeue_after"]} if waiting else {})
 
 
 def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:

@@ -30,21 +30,46 @@ def reconcile(
 ) -> dict[str, Any]:
     """One step towards the applied state. Raises Refused when an instance cannot get there by itself."""
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    status = (stateful_set or {}).get("status", {})
-    if stateful_set is None or status.get("observedGeneration", 0) < stateful_set["metadata"]["generation"]:
-        return _unsettled("InstancesStarting", "Waiting for the StatefulSet controller", 2)
     pods = instances.database_pods(kube, namespace, name)
-    outdated = [
-        pod for pod in pods if pod["metadata"]["labels"].get(instances.REVISION) != status["updateRevision"]
-    ]
+    outdated = _outdated(stateful_set, pods)
     if outdated:
         return _replace(kube, _next_to_replace(outdated), check_mode)
-    _raise_trouble(pods)
-    if len(pods) < replicas or not all(instances.is_ready(pod) for pod in pods):
-        return _waiting(pods)
+    waiting = standing(stateful_set, pods, replicas)
+    if waiting:
+        return waiting
     if not database.get("connected"):
         return _unsettled("InstancesStarting", "Waiting for the primary", 2)
     return _settings(kube, namespace, name, pods, database, check_mode)
+
+
+def standing(stateful_set: Object | None, pods: list[Object], replicas: int) -> dict[str, Any] | None:
+    """What keeps the instances from being as they were applied; None when nothing does.
+
+    Raises Refused when an instance cannot get there by itself.
+    """
+    if not _is_current(stateful_set):
+        return _unsettled("InstancesStarting", "Waiting for the StatefulSet controller", 2)
+    if _outdated(stateful_set, pods):
+        return _unsettled("RollingUpdate", "Some pods do not have the new template yet", 0)
+    _raise_trouble(pods)
+    if len(pods) < replicas or not all(instances.is_ready(pod) for pod in pods):
+        return _waiting(pods)
+    return None
+
+
+def _is_current(stateful_set: Object | None) -> bool:
+    """Whether the StatefulSet controller has seen what was applied."""
+    if stateful_set is None:
+        return False
+    observed = stateful_set.get("status", {}).get("observedGeneration", 0)
+    return observed >= stateful_set["metadata"]["generation"]
+
+
+def _outdated(stateful_set: Object | None, pods: list[Object]) -> list[Object]:
+    if stateful_set is None or not _is_current(stateful_set):
+        return []
+    revision = stateful_set["status"]["updateRevision"]
+    return [pod for pod in pods if pod["metadata"]["labels"].get(instances.REVISION) != revision]
 
 
 def _next_to_replace(outdated: list[Object]) -> Object:

@@ -13,9 +13,11 @@ description:
   - Without a resource (one-off provisioning) it does nothing.
 options:
   state:
-    description: What the pass has come to.
+    description:
+      - What the pass has come to.
+      - V(observed) is for between passes - it writes down how the instances are, and asks for a pass when more is needed.
     type: str
-    choices: [started, finished, failed, deleting]
+    choices: [started, finished, failed, deleting, observed]
     required: true
   generation:
     description: The generation that the pass works on, as M(paradedb.db.paradedb_info) returned it; 0 when it was not read.
@@ -63,7 +65,7 @@ phase:
 requeue_after:
   description: Seconds after which the runner should look again, sooner than its period.
   type: int
-  returned: when the rollout is not settled
+  returned: when something is not settled
 """
 
 from typing import Any
@@ -72,8 +74,9 @@ from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
+_STATES = ["started", "finished", "failed", "deleting", "observed"]
 ARGUMENT_SPEC = argument_spec(
-    state={"type": "str", "required": True, "choices": ["started", "finished", "failed", "deleting"]},
+    state={"type": "str", "required": True, "choices": _STATES},
     generation={"type": "int", "default": 0},
     rollout={"type": "dict", "default": {}},
     database={"type": "dict", "default": {}},
@@ -91,6 +94,8 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         return resource_status.finished(*where, generation, params["rollout"], params["database"], check_mode)
     if params["state"] == "failed":
         return resource_status.failed(*where, generation, params["reason"], params["message"], check_mode)
+    if params["state"] == "observed":
+        return resource_status.observed(*where, check_mode)
     return resource_status.deleting(*where, check_mode)
 
 

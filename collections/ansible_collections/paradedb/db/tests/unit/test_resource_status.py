@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.paradedb.db.plugins.module_utils import instances
 from ansible_collections.paradedb.db.plugins.module_utils.events import LONGEST_MESSAGE
 from ansible_collections.paradedb.db.plugins.modules import status as module
 
@@ -330,3 +331,97 @@ def test_an_event_is_about_the_resource() -> None:
     assert event["metadata"]["namespace"] == "prod"
     assert event["metadata"]["name"].startswith("orders.")
     assert event["reportingComponent"] == "database.paradedb.io/paradedb-operator"
+
+
+# Between passes
+
+
+def stateful_set(generation: int = 1, observed: int = 1) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "orders", "generation": generation},
+        "status": {"observedGeneration": observed, "updateRevision": "r1"},
+    }
+
+
+def waiting(reason: str) -> dict[str, Any]:
+    return {"name": "paradedb", "image": "paradedb/paradedb:17", "state": {"waiting": {"reason": reason}}}
+
+
+@pytest.fixture
+def settled(running: Life, monkeypatch: pytest.MonkeyPatch) -> Life:
+    monkeypatch.setattr(instances, "PROGRESS_DEADLINE", 10**10)
+    running.kube.put(stateful_set())
+    return running
+
+
+def observed(life: Life, **more: Any) -> dict[str, Any]:
+    return life.call("observed", **more)
+
+
+def test_an_unchanged_database_is_observed_without_a_write(settled: Life) -> None:
+    assert observed(settled)["changed"] is False
+    assert settled.written() == []
+
+
+def test_a_lost_instance_is_written_down_and_looked_after_soon(settled: Life) -> None:
+    settled.kube.put(pod("orders-0", role="primary", ready=False))
+    result = observed(settled)
+    assert result["changed"] is True
+    assert result["requeue_after"] > 0
+    assert settled.status["readyReplicas"] == 0
+    assert settled.status["phase"] == "Running"
+    assert settled.condition("Ready")["status"] == "False"
+    assert settled.condition("Degraded")["reason"] == "InstancesStarting"
+
+
+def test_an_instance_that_came_back_is_written_down(settled: Life) -> None:
+    settled.kube.put(pod("orders-0", role="primary", ready=False))
+    observed(settled)
+    settled.kube.put(pod("orders-0", role="primary"))
+    assert "requeue_after" not in observed(settled)
+    assert settled.condition("Ready")["status"] == "True"
+    assert settled.condition("Degraded")["reason"] == "AsExpected"
+
+
+def test_observing_keeps_what_only_a_pass_can_find_out(settled: Life) -> None:
+    before = settled.condition("ExtensionsReady"), settled.status["currentVersion"]
+    settled.kube.put(pod("orders-0", role="primary", ready=False))
+    observed(settled)
+    assert (settled.condition("ExtensionsReady"), settled.status["currentVersion"]) == before
+
+
+def test_observing_in_check_mode_writes_nothing(settled: Life) -> None:
+    settled.kube.put(pod("orders-0", role="primary", ready=False))
+    assert observed(settled, check_mode=True)["changed"] is True
+    assert settled.written() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda life: life.change_spec(),
+        lambda life: life.kube.put(pod("orders-0", role="primary", revision="r0")),
+        lambda life: life.kube.put(stateful_set(generation=2) | {"status": {}}) or life.kube.put(pod("x")),
+        lambda life: life.status.update(phase="Failed"),
+        lambda life: life.kube.put(
+            pod("orders-0", ready=False, containerStatuses=[waiting("CreateContainerError")])
+        ),
+    ],
+    ids=["a changed spec", "an outdated pod", "an unseen StatefulSet", "another phase", "a pod in trouble"],
+)
+def test_what_observing_cannot_settle_asks_for_a_pass(settled: Life, change: Any) -> None:
+    change(settled)
+    assert "requeue_after" in observed(settled)
+
+
+def test_a_resource_that_is_going_is_not_observed(settled: Life) -> None:
+    settled.kube.objects["ParadeDB", "prod", "orders"]["metadata"]["deletionTimestamp"] = (
+        "2025-01-01T00:00:00Z"
+    )
+    assert observed(settled) == {"changed": False}
+
+
+def test_nothing_is_observed_without_a_resource() -> None:
+    assert observed(Life(stateful_set())) == {"changed": False}
