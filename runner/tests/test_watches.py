@@ -224,7 +224,7 @@ def test_case_does_not_count_in_keys_as_in_operator_sdk_but_is_pointed_out(home)
         ("- {version: v1, role: demo}", "kind is required"),
         ("- {version: v1, kind: '', role: demo}", "kind is required"),
         ("- {version: v1, kind: D}", "one of role and playbook is required"),
-        ("- {version: v1, kind: D, role: nowhere}", "role: there is none of "),
+        ("- {version: v1, kind: D, role: nowhere}", 'role: there is no role "nowhere", looked for '),
         ("- {version: v1, kind: D, role: a.b.c}", "ansible_collections/a/b/roles/c"),
         ("- {version: v1, kind: D, playbook: nowhere.yml}", "nowhere.yml does not exist"),
         ("- {version: v1, group: e.com/v1, kind: D, role: demo}", 'group: "e.com/v1" cannot be the group'),
@@ -244,7 +244,7 @@ def test_case_does_not_count_in_keys_as_in_operator_sdk_but_is_pointed_out(home)
         (entry(", blacklist: [{kind: Pod}]"), "blacklist[0]: version is required"),
         (entry(", finalizer: {role: demo}"), "finalizer: name is required"),
         (entry(", finalizer: {name: a/b}"), "finalizer: one of role, playbook and vars is required"),
-        (entry(", finalizer: {name: a/b, role: nowhere}"), "finalizer.role: there is none of"),
+        (entry(", finalizer: {name: a/b, role: nowhere}"), 'finalizer.role: there is no role "nowhere"'),
         (entry(", finalizer: {name: 'a b', role: demo}"), 'finalizer.name: "a b" is not allowed'),
         (entry(", selector: {matchLabel: {a: b}}"), 'unknown key, did you mean "matchLabels"?'),
         (entry(", selector: {matchExpressions: [{key: a, operator: Is}]}"), 'operator "Is" is none of'),
@@ -328,6 +328,11 @@ def test_all_problems_are_told_at_once_each_with_its_line(home):
         " NotIn, Exists, DoesNotExist",
         'watches.yaml:22: reconcilePeriod: "5 minutes" is not a duration such as 30s or 1h30m',
     ]
+
+
+def test_a_kind_twice_is_told_even_if_its_content_is_missing(home):
+    text = entry(role="role: none") + "\n" + entry(role="role: none")
+    assert [problem.line for problem in read(text)[1]] == [1, 2, 2]
 
 
 def test_a_syntax_error_has_its_line_too(home):

@@ -41,7 +41,8 @@ def find_role(role: str, paths: SearchPaths) -> Role:
     for path in candidates:
         if path.is_dir():
             return Role(path.name, path.parent)
-    raise ValueError(f"there is none of {', '.join(map(str, [*inside, *candidates]))}")
+    places = ", ".join(map(str, [*inside, *candidates]))
+    raise ValueError(f'there is no role "{role}", looked for {places}')
 
 
 def role_directory(role: Role, paths: SearchPaths) -> Path:

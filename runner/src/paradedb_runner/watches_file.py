@@ -23,7 +23,7 @@ _FIELD = re.compile(r"spec(\.[A-Za-z_][-A-Za-z0-9_]*(\[\])?)+")
 _FULL_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2,}")
 
 _GVK_KEYS = ("group", "version", "kind")
-_KEYS = (
+KEYS = (
     *_GVK_KEYS,
     *("playbook", "role", "vars", "reconcilePeriod", "maxRunnerArtifacts", "manageStatus"),
     *("watchDependentResources", "watchClusterScopedResources", "watchAnnotationsChanges"),
@@ -79,17 +79,22 @@ class _Reader:
             self._report.add((), Severity.ERROR, "the file must hold a list of watches")
             return []
         watches: list[Watch] = []
+        seen: list[GroupVersionKind] = []
         for index, entry in enumerate(entries):
             node = Node(entry, (index,), self._report)
             if not isinstance(entry, dict):
                 node.complain("must be a mapping")
-            elif watch := self._watch(node.keys(_KEYS, self._unknown)):
-                self._compare(node, watch.gvk, [other.gvk for other in watches])
+                continue
+            node = node.keys(KEYS, self._unknown)
+            if gvk := _gvk(node):
+                _compare(node, gvk, seen)
+                seen.append(gvk)
+            if watch := self._watch(node, gvk):
                 watches.append(watch)
         return watches
 
-    def _watch(self, node: Node) -> Watch | None:
-        gvk, content = _gvk(node), self._content(node)
+    def _watch(self, node: Node, gvk: GroupVersionKind | None) -> Watch | None:
+        content = self._content(node)
         if content is None and not node.value.get("playbook") and not node.value.get("role"):
             node.complain("one of role and playbook is required")
         rest: dict[str, Any] = {
@@ -112,13 +117,6 @@ class _Reader:
             "inject_owner_ref": node.flag("injectOwnerRef", True),
         }
         return Watch(gvk, content, **rest) if gvk and content else None
-
-    def _compare(self, node: Node, gvk: GroupVersionKind, others: list[GroupVersionKind]) -> None:
-        if gvk in others:
-            node.complain(f"{gvk} is watched twice", "kind")
-        elif any((gvk.group, gvk.kind) == (other.group, other.kind) for other in others):
-            twice = f"{gvk.kind} is watched in two versions, so two passes work on every resource"
-            node.complain(twice, "version", Severity.WARNING)
 
     def _content(self, node: Node) -> Content | None:
         """The playbook, or the role; the playbook wins if both are there."""
@@ -214,6 +212,14 @@ def _gvk(node: Node) -> GroupVersionKind | None:
     for name in wrong:
         node.complain(f'"{node.text(name)}" cannot be the {name} of a kind', name)
     return None if wrong else GroupVersionKind(group, version, kind)
+
+
+def _compare(node: Node, gvk: GroupVersionKind, others: list[GroupVersionKind]) -> None:
+    if gvk in others:
+        node.complain(f"{gvk} is watched twice", "kind")
+    elif any((gvk.group, gvk.kind) == (other.group, other.kind) for other in others):
+        twice = f"{gvk.kind} is watched in two versions, so two passes work on every resource"
+        node.complain(twice, "version", Severity.WARNING)
 
 
 def _period(node: Node) -> float | None:
