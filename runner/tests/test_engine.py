@@ -520,6 +520,13 @@ def test_requeue_after_is_taken_from_results_of_good_tasks(value, kept):
     assert runner_events.task_event(event | {"event": "runner_on_failed"}).requeue_after is None
 
 
+def test_the_requeue_module_of_operator_sdk_is_understood():
+    data = {"task": "t", "resolved_action": "operator_sdk.util.requeue_after", "res": {"period": "10s"}}
+    assert runner_events.task_event({"event": "runner_on_ok", "event_data": data}).requeue_after == "10s"
+    data["resolved_action"] = "ansible.builtin.debug"
+    assert runner_events.task_event({"event": "runner_on_ok", "event_data": data}).requeue_after is None
+
+
 def test_events_carry_no_arguments_and_no_results():
     data = {"task": "t", "task_args": "password=hunter2", "res": {"stdout": "hunter2", "changed": True}}
     event = runner_events.task_event({"event": "runner_on_ok", "event_data": data, "stdout": "hunter2"})

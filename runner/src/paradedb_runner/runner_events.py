@@ -14,6 +14,7 @@ _OUTCOMES = {
     "runner_on_unreachable": "unreachable",
     "runner_on_skipped": "skipped",
 }
+_UPSTREAM_REQUEUE = "operator_sdk.util.requeue_after"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR_LINE = re.compile(r"(\[ERROR\]|ERROR!|: error:|fatal:|Traceback|no hosts matched)", re.IGNORECASE)
 
@@ -27,17 +28,18 @@ def task_event(event: Mapping[str, Any]) -> TaskEvent | None:
     raw = data.get("res")
     result: dict[str, Any] = raw if isinstance(raw, dict) else {}
     task = shorten(str(data.get("task") or data.get("task_action") or ""), 256)
+    action = str(data.get("resolved_action") or data.get("task_action") or "")
     return TaskEvent(
         outcome=outcome,
         task=task,
-        action=str(data.get("resolved_action") or data.get("task_action") or ""),
+        action=action,
         role=str(data.get("role") or ""),
         host=str(data.get("host") or ""),
         duration=round(float(data.get("duration") or 0.0), 3),
         changed=bool(result.get("changed")),
         ignored=bool(data.get("ignore_errors")),
         message=task_failure(result, task) if outcome in {"failed", "unreachable"} else "",
-        requeue_after=_requeue_after(result) if outcome == "ok" else None,
+        requeue_after=_requeue_after(result, action) if outcome == "ok" else None,
     )
 
 
@@ -70,6 +72,7 @@ def error_lines(output: list[str]) -> str:
     return shorten("\n".join(lines[first:]))
 
 
-def _requeue_after(result: Mapping[str, Any]) -> str | float | None:
-    value = result.get("requeue_after")
+def _requeue_after(result: Mapping[str, Any], action: str = "") -> str | float | None:
+    """What a task asked for; the module of operator_sdk.util has a name of its own for it."""
+    value = result.get("period" if action == _UPSTREAM_REQUEUE else "requeue_after")
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
