@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paradedb_runner.discovery_cache import shared_discovery
 from paradedb_runner.objects import Key
 from paradedb_runner.watches import Content, Playbook
 
 _PREFIX = "paradedb-runner-"
+ARTIFACT_BYTES = 256 << 20  # kept of all runs together
 IDENT_LENGTH = 12  # of a run, which names its directory
 _SOCKET_LIMIT = 107  # longest path of a Unix socket
 _SOCKET = "/tmp/pymp-xxxxxxxx/listener-xxxxxxxx"  # noqa: S108  (what Ansible makes below a run's directory)
+_DEPTH = 6  # of a run's artifacts: group, version, kind, namespace, name, run
 _LOCALHOST = "localhost ansible_connection=local ansible_python_interpreter={{ansible_playbook_python}}\n"
 
 
@@ -32,6 +35,7 @@ class InputDirectory:
     inventory: Path
     extra_vars: Path
     temporary: Path
+    kubeconfig: Path  # not written here: whether a run has one of its own is the caller's to know
 
 
 @contextmanager
@@ -66,21 +70,24 @@ def input_directory(
     instead of the generated localhost, since group_vars beside it count too.
     """
     root = base / ident
+    main = content.path if isinstance(content, Playbook) else root / "project" / "main.yml"
     directory = InputDirectory(
-        root, root / "project" / "main.yml", root / "inventory", root / "env" / "extravars", root / "tmp"
+        root=root,
+        playbook=main,
+        inventory=root / "inventory",
+        extra_vars=root / "env" / "extravars",
+        temporary=root / "tmp",
+        kubeconfig=root / "kubeconfig",
     )
     try:
         for path in (root, root / "project", root / "env", root / "tmp"):
             path.mkdir(mode=0o700)
         _write(directory.extra_vars, json.dumps(variables))
         _write_inventory(directory.inventory, inventory)
-        if isinstance(content, Playbook):
-            directory = InputDirectory(
-                root, content.path, directory.inventory, directory.extra_vars, directory.temporary
-            )
-        else:
-            _write(directory.playbook, json.dumps(role_play(content.name)))
-        yield directory
+        if not isinstance(content, Playbook):
+            _write(main, json.dumps(role_play(content.name)))
+        with shared_discovery(base / "discovery", directory.temporary):
+            yield directory
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -95,16 +102,22 @@ def role_play(role: str) -> list[dict[str, Any]]:
 
 class ArtifactStore:
     """
-    Artifacts of runs, kept only if somebody named a directory for them, by count, until the resource is gone.
+    Artifacts of runs, kept only if somebody named a directory for them, until the resource is gone: so many
+    of each resource, and of all together no more bytes than the limit.
     """
 
-    def __init__(self, directory: Path | None) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path | None, limit: int = ARTIFACT_BYTES) -> None:
+        """``limit`` is in bytes. What an earlier process left in ``directory`` counts too."""
+        self.directory, self._limit = directory, limit
+        self._sizes: dict[Path, int] = {}  # of runs, the oldest first
+        if directory:
+            runs = sorted(directory.glob("*/" * _DEPTH), key=lambda path: path.stat().st_mtime)
+            self._sizes = {run: _size(run) for run in runs}
 
     def keep(self, key: Key, run: Path, ident: str, count: int) -> None:
         """
         Move the artifacts of a run to the resource's directory and drop its oldest beyond ``count`` (0:
-        none).
+        none), then the oldest of all beyond the limit.
         """
         source = run / "artifacts" / ident
         if self.directory is None or not source.is_dir():
@@ -112,14 +125,27 @@ class ArtifactStore:
         target = self._of(key)
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.move(source, target / ident)
+        self._sizes[target / ident] = _size(target / ident)
         if count:
-            for old in sorted(target.iterdir(), key=lambda path: path.stat().st_mtime)[:-count]:
-                shutil.rmtree(old, ignore_errors=True)
+            self._drop([each for each in self._sizes if each.parent == target][:-count])
+        surplus = sum(self._sizes.values()) - self._limit
+        for oldest, size in list(self._sizes.items()):
+            if surplus <= 0:
+                break
+            self._drop([oldest])
+            surplus -= size
 
     def forget(self, key: Key) -> None:
         """Remove what was kept of a resource that is gone."""
         if self.directory:
-            shutil.rmtree(self._of(key), ignore_errors=True)
+            target = self._of(key)
+            self._drop([each for each in self._sizes if each.parent == target])
+            shutil.rmtree(target, ignore_errors=True)
+
+    def _drop(self, runs: list[Path]) -> None:
+        for run in runs:
+            shutil.rmtree(run, ignore_errors=True)
+            del self._sizes[run]
 
     def _of(self, key: Key) -> Path:
         assert self.directory
@@ -131,6 +157,10 @@ class ArtifactStore:
             key.name,
         )
         return self.directory.joinpath(*parts)
+
+
+def _size(directory: Path) -> int:
+    return sum(path.lstat().st_size for path in directory.rglob("*"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,16 +1,17 @@
 """The proxy between real clients and a real API server."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from kubernetes import client, stream
 from paradedb_runner.api import Api
 from paradedb_runner.api_paths import parse_path
 from paradedb_runner.credentials import Credentials
@@ -66,7 +67,11 @@ class Runs:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-            output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+            try:
+                output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
         assert process.returncode == 0, output.decode()
         return output.decode()
 
@@ -164,17 +169,10 @@ async def test_a_second_run_discovers_nothing_even_for_another_resource(cluster,
         assert any(parse_path(target.partition("?")[0]) is None for target in asked) is discovers, asked
 
 
-async def test_a_command_runs_in_a_pod(cluster, runs):
-    pod = find_pod(cluster)
-    executed = {
-        f"{CORE}k8s_exec": {
-            "namespace": pod.metadata.namespace,
-            "pod": pod.metadata.name,
-            "container": pod.spec.containers[0].name,
-            "command": "echo hello from inside",
-        },
-        "register": "answer",
-    }
+async def test_a_command_runs_in_a_pod(runs):
+    namespace, pod, container = find_pod()
+    where = {"namespace": namespace, "pod": pod, "container": container}
+    executed = {f"{CORE}k8s_exec": where | {"command": "echo hello from inside"}, "register": "answer"}
     wanted = {
         "ansible.builtin.assert": {"that": ["answer.rc == 0", "answer.stdout == 'hello from inside\n'"]}
     }
@@ -210,22 +208,20 @@ for number, event in enumerate(watch.Watch().stream(core.list_namespaced_config_
     assert await runs.command("one", sys.executable, "-c", script, cluster.namespace) == "ADDED\n"
 
 
-def find_pod(cluster):
-    """A running pod that has ``echo``."""
-    for pod in cluster.core.list_pod_for_all_namespaces(field_selector="status.phase=Running").items:
-        with client.ApiClient(cluster.core.api_client.configuration) as api:
-            socket = stream.stream(
-                client.CoreV1Api(api).connect_get_namespaced_pod_exec,
-                pod.metadata.name,
-                pod.metadata.namespace,
-                container=pod.spec.containers[0].name,
-                command=["echo", "hello"],
-                stdout=True,
-                _preload_content=False,
-            )
-            socket.run_forever(timeout=10)
-            said = socket.read_stdout(timeout=0)
-            socket.close()
-        if said == "hello\n":
-            return pod
-    return pytest.skip("no running pod has echo")
+FIND = """
+from kubernetes import client, config, stream
+config.load_kube_config()
+for pod in client.CoreV1Api().list_pod_for_all_namespaces(field_selector="status.phase=Running").items:
+    where = pod.metadata.namespace, pod.metadata.name, pod.spec.containers[0].name
+    call = client.CoreV1Api().connect_get_namespaced_pod_exec
+    said = stream.stream(call, where[1], where[0], container=where[2], command=["echo", "hello"], stdout=True)
+    if said == "hello\\n":
+        print(*where)
+        break
+"""
+
+
+def find_pod() -> list[str]:
+    """Namespace, name and container of a running pod that has ``echo``, looked for without the proxy."""
+    found = subprocess.run([sys.executable, "-c", FIND], capture_output=True, text=True, timeout=PATIENCE)
+    return found.stdout.split() or pytest.skip("no running pod has echo")
