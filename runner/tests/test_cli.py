@@ -123,6 +123,7 @@ def test_zap_levels_are_levels_of_the_log(level, expected):
         ("--leader-elect=maybe", '"maybe" is not true or false'),
         ("--ansible-verbosity=9", "not a number from 0 to 7"),
         ("--max-concurrent-reconciles=-1", '"-1" is not a whole number'),
+        ("--proxy-port=any", '"any" is not a whole number'),
         ("--ansible-log-events=some", "invalid choice"),
         ("--ansible-args='--tags", "No closing quotation"),
         ("--zap-log-level=loud", '"loud" is not a level'),

@@ -153,6 +153,10 @@ def test_names_that_look_like_numbers_are_taken_as_written(home):
     assert watch.gvk.group == "1.20"
 
 
+def test_labels_that_look_like_numbers_are_text(home):
+    assert one(", selector: {matchLabels: {1: 2.10}}").selector.matches({"1": "2.10"})
+
+
 def test_variables_of_the_environment_are_replaced_everywhere(home):
     watch = one(
         ", vars: {a: '${SET}', b: '$SET-x', e: '$EMPTY'}, maxRunnerArtifacts: $N",

@@ -200,7 +200,7 @@ def _ansible(group: _Group) -> None:
     )
     group.switch("--inject-owner-ref", True, "make the resource the owner of what its run creates")
     group.value(
-        "--proxy-port", 0, "port of the proxy that does so on localhost; 0 for any", int, metavar="PORT"
+        "--proxy-port", 0, "port of the proxy that does so on localhost; 0 for any", _whole, metavar="PORT"
     )
 
 

@@ -181,7 +181,7 @@ class Node:
             if required:
                 self.complain(f"{name} is required")
             return ""
-        return self.report.document.texts.get((*self.place, name), str(value))
+        return self.report.document.texts.get((*self.place, str(name)), str(value))
 
     def flag(self, name: str, default: bool) -> bool:
         """A boolean."""

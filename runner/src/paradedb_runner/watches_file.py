@@ -149,7 +149,7 @@ class _Reader:
         labels = raw.child("matchLabels")
         for label in raw.mapping("matchLabels"):
             value = labels.text(label)
-            found.append(_checked(labels, label, Requirement.of, label, "In", [value]))
+            found.append(_checked(labels, str(label), Requirement.of, str(label), "In", [value]))
         for item in raw.items("matchExpressions"):
             one = item.keys(("key", "operator", "values"), Severity.ERROR)
             label, operator, values = one.text("key"), one.text("operator"), one.texts("values")
