@@ -289,6 +289,7 @@ def test_mistakes_are_named(home, text, complaint):
         (entry(", dependents: [{version: v1, kind: Pod, selecter: a}]"), 'did you mean "selector"?'),
         (entry(", markUnsafe: true, markUnsafe: false"), '"markUnsafe" is there twice, the last one counts'),
         (entry(", playbook: play.yml"), "role: is ignored, since there is a playbook too"),
+        (entry(", refresh: {module: a.b.c}"), "refresh: is never run without skipUnchanged"),
         (entry(", finalizer: {name: plain, role: demo}"), '"plain" should be domain/name'),
         (entry() + "\n" + entry().replace("v1,", "v2,"), "Demo is watched in two versions"),
     ],

@@ -177,6 +177,8 @@ class _Reader:
         raw = self._sub(node, "refresh", ("module", "args"))
         if raw is None:
             return None
+        if not node.value.get("skipUnchanged"):
+            raw.complain("is never run without skipUnchanged", severity=Severity.WARNING)
         module = raw.text("module", required=True)
         if module and not _FULL_NAME.fullmatch(module):
             raw.complain(f'"{module}" is not the full name of a module, namespace.collection.name', "module")
