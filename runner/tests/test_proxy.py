@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from fakeapi import FakeCredentials
 from fakeupstream import FakeUpstream, running_upstream
+from paradedb_runner import proxy
 from paradedb_runner.api import Api
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.ownership import Owner
@@ -316,7 +318,7 @@ async def test_a_malformed_body_is_the_servers_to_refuse(setup, run, data):
 
 
 async def test_a_huge_body_is_refused_before_it_is_kept(setup, run):
-    async with run.ask("POST", MAPS, data=BytesIO(b"x" * (9 << 20))) as answer:
+    async with run.ask("POST", MAPS, data=BytesIO(b"x" * (5 << 20))) as answer:
         assert answer.status == 413
         assert (await answer.json())["kind"] == "Status"
     assert not setup.fake.sent
@@ -326,6 +328,20 @@ async def test_an_object_as_large_as_the_server_takes_passes(setup, run):
     body = {"metadata": {"name": "a"}, "data": {"x": "y" * (3 << 19)}}
     async with run.ask("POST", MAPS, json=body) as answer:
         assert (await answer.json())["data"] == body["data"]
+
+
+@pytest.mark.parametrize(("size", "aside"), [(10, False), (1 << 17, True)])
+async def test_a_large_object_does_not_hold_up_the_others(run, monkeypatch, size, aside):
+    threads = []
+    add_owner = proxy.add_owner
+
+    def spy(*arguments):
+        threads.append(threading.current_thread())
+        return add_owner(*arguments)
+
+    monkeypatch.setattr(proxy, "add_owner", spy)
+    await run.status("POST", MAPS, json={"data": "x" * size})
+    assert (threads[0] is not threading.main_thread()) is aside
 
 
 async def test_runs_at_the_same_time_keep_their_owners_apart(setup):

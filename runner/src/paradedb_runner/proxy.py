@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,8 @@ from paradedb_runner.upstream import LONGEST_LINE, Upstream, copy
 
 log = logging.getLogger(__name__)
 
-_LARGEST_MANIFEST = 8 << 20  # bytes; the server itself takes 3 MiB
+_LARGEST_MANIFEST = 4 << 20  # bytes; the server itself takes 3 MiB
+_QUICK = 1 << 16  # bytes that are parsed at once; YAML takes seconds for a MiB
 _WATCHABLE = {"list", "watch"}
 _APPLY = "apply-patch+yaml"
 
@@ -145,7 +146,7 @@ def refusal(status: int, message: str) -> web.Response:
         "metadata": {},
         "status": "Failure",
         "message": message,
-        "reason": HTTPStatus(status).phrase.replace(" ", ""),
+        "reason": responses.get(status, "Unknown").replace(" ", ""),
         "code": status,
     }
     return web.json_response(body, status=status)
@@ -171,8 +172,11 @@ async def _claimed(
     """The body to send, and whether the object in it belongs to the owner."""
     data = await _read(request)
     dependent = Key(kind.gvk, path.namespace if kind.namespaced else "", path.name)
+    arguments = data, request.headers.get("Content-Type", ""), session.owner, dependent
     try:
-        changed = add_owner(data, request.headers.get("Content-Type", ""), session.owner, dependent)
+        changed = (
+            await asyncio.to_thread(add_owner, *arguments) if len(data) > _QUICK else add_owner(*arguments)
+        )
     except ManifestError as error:
         about = fields(session.owner.key, dependent=str(dependent))
         log.warning("a run writes an object that gets no owner: %s", error, extra=about)

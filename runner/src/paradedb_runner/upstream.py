@@ -165,7 +165,7 @@ async def _join(client: web.WebSocketResponse, server: aiohttp.ClientWebSocketRe
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-    await asyncio.gather(client.close(), server.close())
+    await asyncio.gather(client.close(), server.close(), return_exceptions=True)
 
 
 async def _pump(source: Any, sink: Any) -> None:
