@@ -1,8 +1,12 @@
 """Names and settings that several areas share."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from paradedb_runner.controller import Controller
 from paradedb_runner.objects import GroupVersionKind, Key
 from paradedb_runner.settings import Settings
 
@@ -48,3 +52,25 @@ def make_settings(**changed: Any) -> Settings:
         "environ": {},
     }
     return Settings(**(values | changed))
+
+
+def owner(name: str) -> dict[str, Any]:
+    """Metadata of an object that a Demo owns."""
+    return {"ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Demo", "name": name, "uid": "1"}]}
+
+
+@asynccontextmanager
+async def working(controller: Controller) -> AsyncIterator[None]:
+    """A controller at work, ended without patience, its memory written as at an orderly end."""
+    tasks = [asyncio.create_task(controller.follow())]
+    await controller.synced()
+    await controller.recall()
+    tasks += map(asyncio.create_task, (controller.memory.keep_written(), controller.dispatch()))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await controller.drain(0)
+        await controller.memory.flush()

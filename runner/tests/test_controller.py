@@ -2,8 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from paradedb_runner.metrics import Metrics
 from paradedb_runner.objects import GroupVersionKind
 from paradedb_runner.tasks import outlast
 from paradedb_runner.watches import DependentKind, Finalizer, Role, Watch
-from support import CONFIG_MAP, DEMO, key, make_settings
+from support import CONFIG_MAP, DEMO, key, make_settings, owner, working
 
 OTHER = GroupVersionKind("example.com", "v1", "Other")
 ROLE = Role("demo", Path("/roles"))
@@ -38,24 +36,6 @@ def make(served, tmp_path):
         )
 
     return fake, build
-
-
-@asynccontextmanager
-async def working(controller: Controller) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(controller.follow())]
-    await controller.synced()
-    tasks.append(asyncio.create_task(controller.dispatch()))
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await controller.drain(0)
-
-
-def owner(name: str) -> dict[str, Any]:
-    return {"ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Demo", "name": name, "uid": "1"}]}
 
 
 async def test_line_07_no_pass_starts_before_every_watch_is_in_sync(make):
@@ -186,6 +166,58 @@ async def test_line_14_a_dependent_kind_is_watched_once_for_all_its_owners(make)
     assert len(fake.watching("configmaps")) == 1
 
 
+async def test_a_kind_that_a_run_touched_brings_its_owner_back(make):
+    fake, build = make
+    engine = FakeEngine()
+    controller = build(engine, demo(dependents=()))
+    async with working(controller):
+        fake.put("demos", "a")
+        fake.put("configmaps", "c", metadata=owner("a"))
+        await until(lambda: engine.names == ["a"])
+        controller.depend_on(DEMO, CONFIG_MAP)
+        await until(lambda: fake.watching("configmaps"))
+        await asyncio.sleep(0.05)
+        assert engine.names == ["a"]
+        fake.put("configmaps", "c", data={"x": "1"})
+        await until(lambda: engine.names == ["a"] * 2)
+
+
+async def test_a_dependent_of_a_resource_that_is_not_there_runs_nothing(make):
+    fake, build = make
+    engine = FakeEngine()
+    controller = build(engine)
+    async with working(controller):
+        fake.put("configmaps", "c", metadata=owner("nobody"))
+        fake.put("configmaps", "c", data={"x": "1"})
+        await asyncio.sleep(0.1)
+    assert controller.queue.adds[DEMO] == 0
+
+
+async def test_a_dependent_that_every_pass_changes_becomes_a_storm_and_then_rare(make):
+    fake, build = make
+
+    class Changing(FakeEngine):
+        async def run(self, request: Any, on_event: Any) -> Any:
+            fake.put("configmaps", "c", data={"n": len(self.names)})
+            return await super().run(request, on_event)
+
+    engine = Changing()
+    controller = build(engine)
+    async with working(controller):
+        fake.put("configmaps", "c", metadata=owner("a"))
+        fake.put("demos", "a", spec={"n": 1})
+        await until(lambda: fake.writes("POST", "/events"))
+        await asyncio.sleep(0.2)
+        runs = len(engine.names)
+        await asyncio.sleep(0.2)
+        assert 20 <= runs == len(engine.names) <= 25
+        fake.put("demos", "a", spec={"n": 2})
+        await until(lambda: len(engine.names) > runs)
+    (event,) = fake.writes("POST", "/events")
+    assert event["reason"] == "DependentStorm"
+    assert event["message"].startswith("ConfigMap c changes without end")
+
+
 async def test_line_15_a_drain_lets_running_passes_end_and_starts_no_more(make):
     fake, build = make
     engine = FakeEngine()
@@ -273,6 +305,13 @@ async def test_metrics_tell_what_happened(make, served, tmp_path):
         'workqueue_adds_total{name="demo"} 2.0',
         'workqueue_depth{name="demo"} 0.0',
         'workqueue_retries_total{name="demo"} 1.0',
+        'workqueue_longest_running_processor_seconds{name="demo"} 0.0',
+        'workqueue_unfinished_work_seconds{name="demo"} 0.0',
+        'controller_runtime_reconcile_time_seconds_count{controller="demo"} 2.0',
+        'paradedb_runner_passes_skipped_total{controller="demo"} 0.0',
+        'paradedb_runner_dependent_storms_total{controller="demo"} 0.0',
+        "paradedb_runner_run_slots 2.0",
+        "paradedb_runner_run_slots_in_use 0.0",
         'resource_created_at_seconds{group="example.com",kind="Demo",name="a",namespace="ns",version="v1"}'
         " 1.7672256e+09",
     ):

@@ -175,3 +175,33 @@ async def test_renewing_costs_one_request(api):
     assert not holding.done()
     assert api.writes == pytest.approx(11, abs=1)
     holding.cancel()
+
+
+async def test_line_12_the_lease_counts_from_the_start_of_the_attempt_that_took_it(api):
+    first = candidate(api, "a")
+    api.slow = 3.0  # for each of the two requests
+    started = now()
+    await first.acquire()
+    api.down = True
+    await first.hold()
+    assert now() - started == pytest.approx(10)
+
+
+async def test_line_12_an_attempt_that_hangs_does_not_hang_the_candidate(api):
+    first = candidate(api, "a")
+    api.slow = 1000
+    acquiring = asyncio.create_task(first.acquire())
+    await asyncio.sleep(11)
+    api.slow = 0
+    await asyncio.sleep(5)
+    assert acquiring.done()
+
+
+async def test_a_leader_knows_when_it_is_overdue(api):
+    first = candidate(api, "a")
+    assert not first.overdue()
+    await first.acquire()
+    await asyncio.sleep(14)
+    assert not first.overdue()
+    await asyncio.sleep(2)
+    assert first.overdue(), "nobody holds it, so it may be somebody else's by now"
