@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -100,9 +100,15 @@ def _settle_in(request: dict[str, Any]) -> None:
     tempfile.tempdir = None
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES if hard < 0 else min(_OPEN_FILES, hard), hard))
-    constants = vars(ansible_constants)
-    for name in ansible_constants.config.get_configuration_definitions():
-        constants[name] = ansible_constants.config.get_config_value(name, variables=constants)
+    _read_settings_again(request["environment"])
+
+
+def _read_settings_again(environment: Mapping[str, str]) -> None:
+    """Ansible reads its settings once, at import; those that the run's environment sets are read again."""
+    constants, config = vars(ansible_constants), ansible_constants.config
+    for name, definition in config.get_configuration_definitions().items():
+        if any(variable["name"] in environment for variable in definition.get("env") or []):
+            constants[name] = config.get_config_value(name, variables=constants)
 
 
 def _send_stdout_to(artifacts: str | None) -> None:

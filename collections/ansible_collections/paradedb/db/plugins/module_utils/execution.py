@@ -54,10 +54,12 @@ def run_module(run: Run, spec: dict[str, Any]) -> None:
     module.exit_json(**result)
 
 
-def run_in_process(run: Run, spec: dict[str, Any], arguments: dict[str, Any], check_mode: bool) -> Result:
+def run_in_process(
+    run: Run, validator: ArgumentSpecValidator, arguments: dict[str, Any], check_mode: bool
+) -> Result:
     """Serve ``run`` to an action plugin: validate the arguments as a module would, then call it."""
     try:
-        validation = ArgumentSpecValidator(spec).validate(arguments)
+        validation = validator.validate(arguments)
     except TypeError as error:  # what suboptions are looked for in is no mapping
         return {"failed": True, "msg": f"an option has a value of another type than it takes: {error}"}
     if validation.error_messages:

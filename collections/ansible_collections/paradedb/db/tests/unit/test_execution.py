@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import execution
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, KubeError
@@ -38,7 +39,9 @@ def without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def run(function: Any, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
-    return execution.run_in_process(function, SPEC, {"namespace": "b", **arguments}, check_mode)
+    return execution.run_in_process(
+        function, ArgumentSpecValidator(SPEC), {"namespace": "b", **arguments}, check_mode
+    )
 
 
 def raising(error: Exception) -> Any:
@@ -139,13 +142,18 @@ def test_a_module_without_options_to_sign_in_gets_no_connection(
         return {"kube": kube, **params}
 
     spec = {"name": {"type": "str"}}
-    assert execution.run_in_process(function, spec, {"name": "a"}, False) == {"kube": None, "name": "a"}
+    assert execution.run_in_process(function, ArgumentSpecValidator(spec), {"name": "a"}, False) == {
+        "kube": None,
+        "name": "a",
+    }
     assert without_a_cluster == []
 
 
 def test_a_number_in_place_of_suboptions_is_told() -> None:
     spec = {"gauge": {"type": "dict", "options": {"set": {"type": "float"}}}}
-    found = execution.run_in_process(raising(AssertionError("called")), spec, {"gauge": 5}, False)
+    found = execution.run_in_process(
+        raising(AssertionError("called")), ArgumentSpecValidator(spec), {"gauge": 5}, False
+    )
     assert (found["failed"], "another type" in found["msg"]) == (True, True)
 
 

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import execution
 from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 from ansible_collections.paradedb.db.plugins.modules.k8s_event import ARGUMENT_SPEC, run
@@ -27,7 +28,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 def tell(check_mode: bool = False, **options: Any) -> dict[str, Any]:
     about = {"reason": "PingFailed", "message": "no answer", "involved_object": GADGET}
-    return execution.run_in_process(run, ARGUMENT_SPEC, copy.deepcopy(about | options), check_mode)
+    return execution.run_in_process(
+        run, ArgumentSpecValidator(ARGUMENT_SPEC), copy.deepcopy(about | options), check_mode
+    )
 
 
 def told(api: FakeApi) -> list[dict[str, Any]]:

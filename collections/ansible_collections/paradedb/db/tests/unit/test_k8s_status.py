@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import any_status, execution
 from ansible_collections.paradedb.db.plugins.module_utils.any_kind import discover
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
@@ -38,7 +39,7 @@ def holding(api: FakeApi, **status: Any) -> None:
 
 def set_status(check_mode: bool = False, **options: Any) -> dict[str, Any]:
     where = {"api_version": "example.com/v1", "kind": "Gadget", "name": "a", "namespace": "prod"}
-    return execution.run_in_process(run, ARGUMENT_SPEC, where | options, check_mode)
+    return execution.run_in_process(run, ArgumentSpecValidator(ARGUMENT_SPEC), where | options, check_mode)
 
 
 def status(api: FakeApi) -> Any:

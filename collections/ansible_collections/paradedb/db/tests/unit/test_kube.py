@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import kube as kube_module
 from ansible_collections.paradedb.db.plugins.module_utils.execution import run_in_process
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError
@@ -105,7 +106,10 @@ def test_a_second_connection_asks_the_server_nothing(kube: Kube, kubeconfig: str
 def test_a_server_that_is_down_is_named_so_by_every_module(kubeconfig: str, server: Server) -> None:
     server.http.socket.close()
     found = run_in_process(
-        paradedb_info.run, paradedb_info.ARGUMENT_SPEC, QUESTION | {"kubeconfig": kubeconfig}, False
+        paradedb_info.run,
+        ArgumentSpecValidator(paradedb_info.ARGUMENT_SPEC),
+        QUESTION | {"kubeconfig": kubeconfig},
+        False,
     )
     assert found["failed"] is True
     assert found["reason"] == "KubernetesUnavailable"
@@ -113,7 +117,9 @@ def test_a_server_that_is_down_is_named_so_by_every_module(kubeconfig: str, serv
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
     given = QUESTION | {"kubeconfig": str(tmp_path / "none")}
-    found = run_in_process(paradedb_info.run, paradedb_info.ARGUMENT_SPEC, given, False)
+    found = run_in_process(
+        paradedb_info.run, ArgumentSpecValidator(paradedb_info.ARGUMENT_SPEC), given, False
+    )
     assert found["failed"] is True
     assert found["reason"] == "KubernetesUnavailable"
     assert "kube-config" in found["msg"]

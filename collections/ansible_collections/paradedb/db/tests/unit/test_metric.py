@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import execution
 from ansible_collections.paradedb.db.plugins.modules.metric import ARGUMENT_SPEC, run
 
@@ -54,7 +55,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 
 def send(check_mode: bool = False, **options: Any) -> dict[str, Any]:
     given = {"name": "mine", "description": "words"} | options
-    return execution.run_in_process(run, ARGUMENT_SPEC, given, check_mode)
+    return execution.run_in_process(run, ArgumentSpecValidator(ARGUMENT_SPEC), given, check_mode)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import execution
 from ansible_collections.paradedb.db.plugins.module_utils.durations import seconds
 from ansible_collections.paradedb.db.plugins.modules.requeue_after import ARGUMENT_SPEC, run
 
 
 def ask(time: Any) -> dict[str, Any]:
-    return execution.run_in_process(run, ARGUMENT_SPEC, {"time": time}, False)
+    return execution.run_in_process(run, ArgumentSpecValidator(ARGUMENT_SPEC), {"time": time}, False)
 
 
 @pytest.mark.parametrize(
