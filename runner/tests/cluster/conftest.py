@@ -11,6 +11,10 @@ from harness import ENGINES, Cluster, Runner, installed, namespaced, until
 from kubernetes import client, config
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: waits for a minute or more")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = pytest.mark.skip(reason="KUBECONFIG names no cluster")
     for item in items:

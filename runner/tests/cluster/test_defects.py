@@ -5,9 +5,7 @@ README.md has the whole list; some are tested elsewhere.
 """
 
 import stat
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -171,11 +169,11 @@ def test_d17_the_proxy_answers_only_a_run_with_its_token(cluster, runner):
     case = cluster.of("Case")
     case.create("one", case="shows_access", takeSeconds=300)
     server, token = access(runner, "one")
-    assert ask(server, "") in (401, 403)
-    assert ask(server, "nonsense") in (401, 403)
-    assert ask(server, token) == 200
+    assert runner.http(f"{server}/version", "") in (401, 403)
+    assert runner.http(f"{server}/version", "nonsense") in (401, 403)
+    assert runner.http(f"{server}/version", token) == 200
     case.delete("one")
-    until(lambda: ask(server, token) != 200)
+    until(lambda: runner.http(f"{server}/version", token) != 200)
 
 
 def test_d18_what_is_applied_or_replaced_gets_its_owner(cluster, runner):
@@ -205,17 +203,3 @@ def test_d20_files_of_a_run_are_for_nobody_else(cluster, runner):
         modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, *parents)]
         assert any(not mode & 0o077 for mode in modes), path
     assert all("hunter2" not in str(line) for line in runner.lines())
-
-
-def ask(server, token):
-    """The status of a request to the proxy; 0 if nobody listens."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"{server}/version", headers=headers)  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return answer.status
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    except OSError:
-        return 0
