@@ -84,6 +84,23 @@ async def test_core_kinds_with_a_status_are_watched_whole(served):
     assert heard.news == [("a", "s", Effect.VERSION), ("a", "s", Effect.CONTENT)]
 
 
+@pytest.mark.parametrize("early", [True, False])
+async def test_other_kinds_whose_metadata_hides_the_status_are_watched_whole_as_well(served, early):
+    fake, api = served
+    scaler = GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler")
+    if early:
+        fake.put("horizontalpodautoscalers", "h", metadata=owner("a"))
+    async with related(api, watch(dependents=(DependentKind(scaler),))) as (watching, heard):
+        if not early:
+            fake.put("horizontalpodautoscalers", "h", metadata=owner("a"))
+        await until(lambda: len(watching.informers[0]) == 1)
+        heard.news.clear()
+        fake.put("horizontalpodautoscalers", "h", status={"currentReplicas": 1})
+        fake.put("horizontalpodautoscalers", "h", spec={"maxReplicas": 2})
+        await until(lambda: len(heard.news) == 2)
+    assert heard.news == [("a", "h", Effect.VERSION), ("a", "h", Effect.CONTENT)]
+
+
 async def test_watches_share_a_kind_unless_they_select_differently(served):
     fake, api = served
     watches = (

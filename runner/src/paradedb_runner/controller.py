@@ -72,8 +72,8 @@ class Controller:
         await self.watched.follow()
 
     async def synced(self) -> None:
-        """Wait until every watch holds the current state."""
-        await self.watched.synced()
+        """Wait until every watch holds the current state and every fingerprint can be taken."""
+        await asyncio.gather(self.watched.digest_contents(), self.watched.synced())
 
     def depend_on(self, owner: GroupVersionKind, dependent: GroupVersionKind) -> None:
         """A run over an ``owner`` created or read a ``dependent``: such objects matter from now on."""
@@ -83,7 +83,6 @@ class Controller:
         """Load what is known about resources at rest; after ``synced`` and before ``dispatch``."""
         gated = [gvk for gvk, watch in self._watches.items() if watch.skip_unchanged]
         if gated:
-            await self.watched.digest_contents()
             await self.memory.load({uid: key for gvk in gated for uid, key in self.watched.keys(gvk).items()})
 
     async def dispatch(self) -> None:

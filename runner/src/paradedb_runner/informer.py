@@ -38,6 +38,10 @@ class Change[T](Protocol):
     def __call__(self, name: tuple[str, str], old: T | None, new: T | None, *, first: bool) -> None: ...
 
 
+class _StatusHiddenError(Exception):
+    """Metadata turned out not to be enough: from now on objects are asked for as a whole."""
+
+
 class _View(TypedDict):
     """What of the objects the server is asked for."""
 
@@ -54,9 +58,9 @@ class _Entry[T](NamedTuple):
 class Informer[T]:
     """
     Watches one kind in one namespace (or all). ``keep`` decides what is remembered of an object, so that a
-    watch over Secrets need not hold secrets; with ``metadata_only`` they are not even sent, unless the kind
-    would hide its status. ``optional`` kinds count as synced while the server does not serve them or does not
-    let us see them.
+    watch over Secrets need not hold secrets. With ``metadata_only`` they are not even sent, unless objects of
+    the kind have a status but no generation: of their metadata a change of the status looks like any other.
+    ``optional`` kinds count as synced while the server does not serve them or does not let us see them.
     """
 
     def __init__(
@@ -75,7 +79,8 @@ class Informer[T]:
     ) -> None:
         self.gvk, self.namespace, self.selector = gvk, namespace, selector
         self._api, self._keep, self._change, self._optional = api, keep, change, optional
-        self._metadata_only, self._forbidden = metadata_only, False
+        self._metadata_only, self._needs_generation = metadata_only, False
+        self._forbidden = False
         self._read_timeout, self._backoff = read_timeout, backoff or Backoff()
         self._store: dict[tuple[str, str], _Entry[T]] = {}
         self._version: str | None = None
@@ -103,6 +108,9 @@ class Informer[T]:
             started, pause_asked = _now(), 0.0
             try:
                 await self._follow()
+            except _StatusHiddenError:
+                self._metadata_only, self._version = False, None
+                continue
             except ApiError as error:
                 pause_asked = error.retry_after or 0.0
                 self._refused(error)
@@ -119,6 +127,7 @@ class Informer[T]:
             "selector": self.selector,
             "metadata_only": self._metadata_only and not resource.hides_status,
         }
+        self._needs_generation = view["metadata_only"] and resource.has_status
         if self._version is None:
             await self._list(resource, path, view)
         assert self._version is not None
@@ -191,6 +200,8 @@ class Informer[T]:
 
     def _entry(self, obj: Object) -> _Entry[T]:
         meta = metadata(obj)
+        if self._needs_generation and "generation" not in meta:
+            raise _StatusHiddenError
         return _Entry(meta["uid"], meta["resourceVersion"], self._keep(obj))
 
     def _refused(self, error: ApiError) -> None:

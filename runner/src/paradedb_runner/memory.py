@@ -21,7 +21,7 @@ from paradedb_runner.objects import Key, Object, metadata
 log = logging.getLogger(__name__)
 
 _SHARDS = 8  # of at most 1 MiB, which is some 9000 resources each
-_JITTER = (0.9, 1.1)
+_JITTER = (0.8, 1.0)
 _DEBOUNCE = 2.0  # seconds that changes are gathered
 _TRY_AGAIN = 30.0
 _FAILURES = (ApiError, aiohttp.ClientError, TimeoutError, OSError)
