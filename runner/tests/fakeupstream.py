@@ -1,6 +1,7 @@
 """An API server that does nothing but remember what it was sent, and answer as a test tells it."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,6 +74,8 @@ class FakeUpstream:
             return web.json_response({"kind": "Status", "message": "no such container"}, status=400)
         if "watch" in request.query or "follow" in request.query:
             return await self._stream(request)
+        if "zip" in request.query:
+            return web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
         return web.Response(body=data or b"{}", content_type="application/json", headers={"X-Kept": "yes"})
 
     def _resources(self, prefix: str) -> list[dict[str, Any]]:

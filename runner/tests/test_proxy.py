@@ -225,6 +225,7 @@ async def test_a_header_cannot_be_smuggled_into_a_request(setup, run, line, head
         "/api/v1/./pods",
         "/api/v1/nodes/n/proxy/..%5c..",
         "http://evil.example/api/v1",
+        "/api/v1/caf\u00e9",
         "*",
     ],
 )
@@ -375,6 +376,13 @@ async def test_kinds_are_discovered_once_and_again_for_a_new_one(setup, run):
     assert "operator-sdk/primary-resource" in setup.fake.sent[-1].body["metadata"]["annotations"]
 
 
+async def test_a_group_the_server_does_not_know_is_the_servers_to_refuse(setup, run):
+    setup.fake.answers = [404, 404]
+    async with run.ask("POST", "/apis/nowhere.example/v1/things", json={}) as answer:
+        assert (answer.status, (await answer.json())["message"]) == (404, "told to 404")
+    assert [sent.method for sent in setup.fake.sent] == ["GET", "POST"]
+
+
 async def test_a_kind_that_is_gone_is_discovered_again(setup, run):
     demos = "/apis/example.com/v1/namespaces/ns/demos"
     await run.status("POST", demos, json={})
@@ -455,6 +463,12 @@ async def test_answers_pass_as_they_are(setup, run):
     assert setup.fake.sent[-1].body == {"gracePeriodSeconds": 1}
 
 
+async def test_a_compressed_answer_stays_compressed(setup, run):
+    async with run.ask("GET", MAPS + "?zip", {"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert await answer.read() == b"{}"
+
+
 async def test_a_read_always_reaches_the_server(setup, run):
     for _ in range(3):
         await run.status("GET", MAPS + "/a")
@@ -531,7 +545,7 @@ async def connected(run: Run, *protocols: str) -> AsyncIterator[aiohttp.ClientWe
 async def test_a_websocket_is_tunnelled_in_the_protocol_the_server_chose(setup, run):
     async with connected(run, "v5.channel.k8s.io", "v4.channel.k8s.io") as socket:
         assert socket.protocol == "v4.channel.k8s.io"
-        for data in (b"\x00hello", b"\x00" * (1 << 20)):
+        for data in (b"\x00hello", b"\x00" * (5 << 20)):
             await socket.send_bytes(data)
             assert await socket.receive_bytes() == b"said " + data
     sent = setup.fake.sent[-1]

@@ -6,8 +6,6 @@ from urllib.parse import unquote
 from paradedb_runner.api import Api, ApiError
 from paradedb_runner.objects import GroupVersionKind
 
-_OF_NAMESPACES = {"status", "finalize"}  # subresources, where any other namespace has a kind
-
 
 class ApiPath(NamedTuple):
     """A collection, an object if there is a name, or a part of one. Cluster-scoped: no namespace."""
@@ -74,11 +72,7 @@ def is_plain(target: str) -> bool:
     which a gateway serves the API, and one with a host in it is for another server.
     """
     path = target.partition("?")[0]
-    return (
-        target.isascii()
-        and target.startswith("/")
-        and not {".", ".."} & set(unquote(path).replace("\\", "/").split("/"))
-    )
+    return target.startswith("/") and not {".", ".."} & set(unquote(path).replace("\\", "/").split("/"))
 
 
 def parse_path(path: str) -> ApiPath | None:
@@ -91,7 +85,7 @@ def parse_path(path: str) -> ApiPath | None:
     else:
         return None
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in _OF_NAMESPACES:
+    if rest[0] == "namespaces" and len(rest) > 2:  # "status" and the like are no kinds
         _, namespace, *rest = rest
     plural, name, subresource = (*rest, "", "")[:3]
     return ApiPath(group, version, namespace, plural, name, subresource)
