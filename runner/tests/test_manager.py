@@ -42,7 +42,7 @@ async def test_it_works_until_sigterm_and_then_ends_in_order(served, monkeypatch
     fake, api = served
     engine = FakeEngine()
     monkeypatch.setattr(manager, "Credentials", lambda _: Credentials(api.credentials.host))
-    monkeypatch.setattr(manager, "_make_engine", lambda _: engine)
+    monkeypatch.setattr(manager, "make_engine", lambda *_: engine)
     fake.put("demos", "a")
     settings = make_settings(leader_elect=elect, environ={"ANSIBLE_COLLECTIONS_PATH": "/none"})
     serving = asyncio.create_task(manager.serve(settings, [demo(skip_unchanged=True)]))
@@ -59,7 +59,7 @@ async def test_what_passes_found_is_written_before_the_lease_is_let_go(served, m
     fake, api = served
     monkeypatch.setattr(manager, "Credentials", lambda _: Credentials(api.credentials.host))
     engine = FakeEngine(REST)
-    monkeypatch.setattr(manager, "_make_engine", lambda _: engine)
+    monkeypatch.setattr(manager, "make_engine", lambda *_: engine)
     fake.put("demos", "a")
     settings = make_settings(leader_elect=True, environ={"ANSIBLE_COLLECTIONS_PATH": "/none"})
     serving = asyncio.create_task(manager.serve(settings, [demo(skip_unchanged=True)]))

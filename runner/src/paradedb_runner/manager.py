@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from paradedb_runner.access import make_access
 from paradedb_runner.api import Api
 from paradedb_runner.controller import Controller
 from paradedb_runner.credentials import Credentials
-from paradedb_runner.engine import Engine
-from paradedb_runner.engine_ansible_runner import AnsibleRunnerEngine
+from paradedb_runner.engines import make_engine
 from paradedb_runner.health import health_app
 from paradedb_runner.http_server import serving
 from paradedb_runner.inputdir import private_base
-from paradedb_runner.lease import LeaderElector
+from paradedb_runner.lease import LeaderElector, LeaseTimes
 from paradedb_runner.logs import fields
 from paradedb_runner.metrics import Metrics
 from paradedb_runner.metrics_server import Certificate, Reviewer, metrics_app
 from paradedb_runner.settings import Settings
+from paradedb_runner.user_metrics import serving_user_metrics
 from paradedb_runner.watches import Watch
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,13 @@ async def serve(settings: Settings, watches: list[Watch]) -> int:
     async with AsyncExitStack() as stack:
         base = stack.enter_context(private_base())
         api = await stack.enter_async_context(Api(Credentials(settings.kubeconfig), metrics.request))
-        engine = _make_engine(settings)
+        engine = make_engine(settings, watches, base)
         stack.push_async_callback(engine.close)
-        controller = Controller(api, engine, watches, settings, metrics, base)
+        controller: Controller
+        access = await make_access(
+            stack, api, settings, watches, base, lambda owner, kind: controller.depend_on(owner, kind)
+        )
+        controller = Controller(api, engine, watches, settings, metrics, base, access)
         elector = _elector(api, settings)
         metrics.watch_leader(settings.leader_election_id, lambda: elector is None or elector.is_leader)
         probes = health_app(controller.watched.informers, lambda: _complaints(controller, elector))
@@ -116,16 +121,14 @@ def _complaints(controller: Controller, elector: LeaderElector | None) -> Iterat
         yield f"the lease {elector.name} was not renewed in time"
 
 
-def _make_engine(settings: Settings) -> Engine:
-    """The engine that the settings name."""
-    return AnsibleRunnerEngine()
-
-
 def _elector(api: Api, settings: Settings) -> LeaderElector | None:
     if not settings.leader_elect:
         return None
     identity = f"{socket.gethostname()}_{uuid4()}"
-    return LeaderElector(api, settings.leader_election_namespace, settings.leader_election_id, identity)
+    times = LeaseTimes(settings.lease_duration, settings.lease_renew_deadline, settings.lease_retry_period)
+    return LeaderElector(
+        api, settings.leader_election_namespace, settings.leader_election_id, identity, times
+    )
 
 
 async def _serve_metrics(
@@ -139,6 +142,7 @@ async def _serve_metrics(
         await stack.enter_async_context(_background(certificate.keep_fresh()))
     app = metrics_app(metrics.render, allow)
     await stack.enter_async_context(serving(app, settings.metrics_address, context))
+    await stack.enter_async_context(serving_user_metrics(metrics.registry, settings.user_metrics_address))
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ class Runs:
 
     def __init__(self, engine: Engine, settings: Settings, base: Path, access: Access | None = None) -> None:
         self._engine, self._settings, self._base = engine, settings, base
-        self._access = access or _OurAccess(settings.kubeconfig)
+        self._access = access or our_access(settings.kubeconfig)
         self._artifacts = ArtifactStore(settings.artifacts)
         self._started: dict[str, float] = {}
 
@@ -80,6 +80,7 @@ class Runs:
                 outcome, failure = RunOutcome(rc=-1, stats=None), Failure("Timeout", self._too_long())
             except EngineError as error:
                 outcome, failure = RunOutcome(rc=-1, stats=None), Failure("RunCrashed", str(error))
+            self._log_output(key, ident, directory)
             self._artifacts.keep(key, directory.root, ident, artifacts)
         counts = vars(outcome.stats) if outcome.stats else {}
         result = failure.reason if failure else "Successful"
@@ -141,8 +142,14 @@ class Runs:
             environment=environment,
             arguments=self._settings.ansible_arguments,
             verbosity=verbosity,
-            keep_output=self._settings.artifacts is not None,
+            keep_output=self._settings.artifacts is not None or self._settings.log_output,
         )
+
+    def _log_output(self, key: Key, ident: str, directory: InputDirectory) -> None:
+        """All that Ansible printed, for who asks for it: tasks may print secrets."""
+        output = directory.root / "artifacts" / ident / "stdout"
+        if self._settings.log_output and output.is_file():
+            log.info("output", extra=fields(key, run=ident, output=output.read_text(errors="replace")))
 
     def _too_long(self) -> str:
         return f"the run was ended after {self._settings.run_timeout:g} s"
@@ -164,15 +171,14 @@ class Runs:
         log.log(logging.WARNING if failed else logging.INFO, "task ended", extra=fields(key, **about))
 
 
-class _OurAccess:
+def our_access(kubeconfig: Path | None) -> Access:
     """Runs use our own kubeconfig, or in a pod its account."""
 
-    def __init__(self, kubeconfig: Path | None) -> None:
-        self._kubeconfig = kubeconfig
-
     @contextmanager
-    def __call__(self, subject: Subject, directory: InputDirectory) -> Iterator[Path | None]:
-        yield self._kubeconfig
+    def access(subject: Subject, directory: InputDirectory) -> Iterator[Path | None]:
+        yield kubeconfig
+
+    return access
 
 
 def run_environment(
@@ -195,8 +201,13 @@ def run_environment(
     if isinstance(content, Role) and content.roles_path:
         others = settings.environ.get("ANSIBLE_ROLES_PATH", "")
         environment["ANSIBLE_ROLES_PATH"] = ":".join(filter(None, [str(content.roles_path), others]))
+    if settings.user_metrics_address != "0":
+        environment["PARADEDB_RUNNER_METRICS_URL"] = f"http://{settings.user_metrics_address}/metrics"
     if kubeconfig:
         environment |= {"K8S_AUTH_KUBECONFIG": str(kubeconfig), "KUBECONFIG": str(kubeconfig)}
+        # What listens on this machine is not reached by way of a company's HTTP proxy.
+        others = settings.environ.get("NO_PROXY") or settings.environ.get("no_proxy", "")
+        environment["NO_PROXY"] = environment["no_proxy"] = ",".join(filter(None, ["127.0.0.1", others]))
     return environment
 
 
