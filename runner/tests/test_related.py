@@ -238,7 +238,6 @@ async def test_a_kind_that_a_run_touched_is_watched_from_then_on_once(served):
         ({"blacklist": (GroupVersionKind("apps", "v1beta1", "StatefulSet"),)}, STATEFUL_SET),
         ({"dependents": (DependentKind(STATEFUL_SET, "a=b"),)}, STATEFUL_SET),
         ({}, NAMESPACE),
-        ({}, GroupVersionKind("", "v1", "Event")),
     ],
 )
 async def test_kinds_that_are_not_watched_though_a_run_touched_them(served, options, kind):

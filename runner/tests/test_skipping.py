@@ -208,6 +208,14 @@ async def test_after_the_resync_period_a_pass_runs_whatever_the_fingerprint_says
         await until(lambda: len(engine.names) == 3)
 
 
+async def test_the_resync_does_not_depend_on_a_verdict(make):
+    fake, build = make
+    engine = FakeEngine(GOOD)
+    async with working(build(engine, settings={"resync_period": 0.2}, reconcile_period=0.0)):
+        fake.put("demos", "a")
+        await until(lambda: len(engine.names) == 8)
+
+
 async def test_a_deletion_is_always_worked_on(make):
     fake, build = make
     engine = FakeEngine(REST)
@@ -324,7 +332,8 @@ async def test_an_interrupted_pass_leaves_no_verdict_behind(make):
 # Refresh
 
 
-async def settled_with_refresh(fake: Any, build: Any, engine: FakeEngine, **options: Any) -> Controller:
+def settled_with_refresh(fake: Any, build: Any, engine: FakeEngine, **options: Any) -> Controller:
+    """A controller with a resource that has everything, and a module to refresh its status."""
     put_all(fake)
     return build(engine, refresh=REFRESH, **options)
 
@@ -332,11 +341,16 @@ async def settled_with_refresh(fake: Any, build: Any, engine: FakeEngine, **opti
 async def test_a_status_of_a_dependent_refreshes_instead_of_running(make):
     fake, build = make
     engine = FakeEngine(REST)
-    async with working(await settled_with_refresh(fake, build, engine)):
+    controller = settled_with_refresh(fake, build, engine)
+    async with working(controller):
         await at_rest(engine, 1)
         fake.put("statefulsets", "db", status={"ready": 1})
         await until(lambda: len(engine.modules) == 1)
         await at_rest(engine, 1)
+    labels = {"controller": "demo", "result": "requeue_after"}
+    counted = controller._metrics.registry.get_sample_value
+    assert counted("paradedb_runner_status_refreshes_total", labels) == 1
+    assert counted("controller_runtime_active_workers", {"controller": "demo"}) == 0
     (request,) = engine.modules
     assert request.module == "paradedb.db.status"
     assert request.arguments == {"level": "full", "name": "a", "namespace": "ns"}
@@ -346,7 +360,7 @@ async def test_a_status_of_a_dependent_refreshes_instead_of_running(make):
 async def test_a_status_of_a_resource_that_is_not_settled_runs_a_pass(make):
     fake, build = make
     engine = FakeEngine(dataclasses.replace(REST, requeue_after=["10h"]))
-    async with working(await settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
+    async with working(settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
         await at_rest(engine, 1)
         fake.put("statefulsets", "db", status={"ready": 1})
         await at_rest(engine, 2)
@@ -357,7 +371,7 @@ async def test_a_refresh_that_fails_is_followed_by_a_pass_after_the_back_off(mak
     fake, build = make
     engine = FakeEngine(REST)
     engine.module_outcomes = [ModuleOutcome(error="no connection")]
-    controller = await settled_with_refresh(fake, build, engine, reconcile_period=60.0)
+    controller = settled_with_refresh(fake, build, engine, reconcile_period=60.0)
     async with working(controller):
         await at_rest(engine, 1)
         fake.put("statefulsets", "db", status={"ready": 1})
@@ -370,7 +384,7 @@ async def test_a_refresh_may_ask_for_a_pass_now(make):
     fake, build = make
     engine = FakeEngine(REST)
     engine.module_outcomes = [ModuleOutcome(requeue_after=0), ModuleOutcome()]
-    async with working(await settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
+    async with working(settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
         await at_rest(engine, 1)
         fake.put("statefulsets", "db", status={"ready": 1})
         await at_rest(engine, 2)
@@ -380,7 +394,7 @@ async def test_a_refresh_may_ask_for_a_pass_now(make):
 async def test_a_change_of_content_during_a_refresh_runs_a_pass(make):
     fake, build = make
     engine = FakeEngine(REST)
-    async with working(await settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
+    async with working(settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
         await at_rest(engine, 1)
         engine.block = asyncio.Event()
         fake.put("statefulsets", "db", status={"ready": 1})
@@ -394,7 +408,7 @@ async def test_a_change_of_content_during_a_refresh_runs_a_pass(make):
 async def test_a_status_that_changes_during_a_refresh_is_refreshed_again(make):
     fake, build = make
     engine = FakeEngine(REST)
-    async with working(await settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
+    async with working(settled_with_refresh(fake, build, engine, reconcile_period=60.0)):
         await at_rest(engine, 1)
         engine.block = asyncio.Event()
         fake.put("statefulsets", "db", status={"ready": 1})

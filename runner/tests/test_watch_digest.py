@@ -69,6 +69,8 @@ def test_other_files_do_not(tree, name):
         {"variables": {"x": 1}},
         {"arguments": ("--diff",)},
         {"environ": {"RELATED_IMAGE": "x:2"}},
+        {"environ": {"DATABASE_PORT": "5433"}},
+        {"variables": {"nested": {1: "a", "b": "c"}}},
         {"snake_case_parameters": False},
         {"mark_unsafe": True},
         {"inject_owner_ref": False},

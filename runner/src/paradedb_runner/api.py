@@ -67,7 +67,6 @@ class Resource:
     plural: str
     namespaced: bool
     has_status: bool
-    watchable: bool = True
 
     @property
     def hides_status(self) -> bool:
@@ -212,13 +211,7 @@ class Api:
             if not served:
                 raise ApiError(404, f"the server has no kind {gvk.kind} in {gvk.api_version}")
             plural = served[0]["name"]
-            self._resources[gvk] = Resource(
-                gvk,
-                plural,
-                served[0]["namespaced"],
-                has_status=f"{plural}/status" in names,
-                watchable="watch" in served[0].get("verbs", ["watch"]),
-            )
+            self._resources[gvk] = Resource(gvk, plural, served[0]["namespaced"], f"{plural}/status" in names)
         return self._resources[gvk]
 
     def known_namespaced(self, gvk: GroupVersionKind) -> bool:

@@ -238,10 +238,11 @@ class Controller:
         return verdict
 
     def _later(self, key: Key, period: float | None) -> None:
-        """Come back after the period, or earlier if a resource at rest is due to be looked at regardless."""
+        """Come back after the period, and for passes that may be left out at the latest for the resync."""
         delays = [] if period is None else [period]
-        if self._watches[key.gvk].skip_unchanged:
-            delays += [rest for rest in [self._gate.rest(key)] if rest != float("inf")]
+        resync = self._settings.resync_period
+        if self._watches[key.gvk].skip_unchanged and resync and self.watched.find(key):
+            delays.append(min(resync, self._gate.rest(key)))
         if delays:
             self.queue.add_after(key, min(delays))
 

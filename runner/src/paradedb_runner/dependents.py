@@ -12,9 +12,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from paradedb_runner.objects import GroupVersionKind, Key, Object, metadata
+from paradedb_runner.ownership import PRIMARY, PRIMARY_TYPE
 
-_OWNER = "operator-sdk/primary-resource"
-_OWNER_TYPE = "operator-sdk/primary-resource-type"
 _PARTIAL = "PartialObjectMetadata"
 _TELLING = ("uid", "labels", "annotations", "ownerReferences", "finalizers", "deletionTimestamp")
 _NOT_CONTENT = {"apiVersion", "kind", "metadata", "status"}
@@ -68,9 +67,9 @@ class DependentDigest:
                 namespace = meta.get("namespace", "") if self._namespaced(gvk) else ""
                 yield Key(gvk, namespace, reference["name"])
         annotations = meta.get("annotations") or {}
-        kind, _, group = annotations.get(_OWNER_TYPE, "").partition(".")
+        kind, _, group = annotations.get(PRIMARY_TYPE, "").partition(".")
         if gvk := self._primaries.get((group, kind)):
-            namespace, _, name = annotations.get(_OWNER, "").rpartition("/")
+            namespace, _, name = annotations.get(PRIMARY, "").rpartition("/")
             yield Key(gvk, namespace, name)
 
 

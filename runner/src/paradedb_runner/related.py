@@ -23,8 +23,6 @@ from paradedb_runner.watches import Watch
 
 log = logging.getLogger(__name__)
 
-_NEVER_OWNED = {("", "Event"), ("events.k8s.io", "Event")}
-
 
 class Related(Protocol):
     """
@@ -126,8 +124,9 @@ class RelatedWatches:
         source = self._sources.get((target.gvk, ""))
         if source is None:
             return None
-        informer = source.informers.get("") or source.informers.get(target.namespace)
-        return informer.get((target.namespace, target.name)) if informer else None
+        name = (target.namespace, target.name)
+        found = (informer.get(name) for informer in source.informers.values())
+        return next((record for record in found if record is not None), None)
 
     def depend_on(self, owner: GroupVersionKind, dependent: GroupVersionKind) -> None:
         """
@@ -139,8 +138,7 @@ class RelatedWatches:
             return
         self._known.add((owner, dependent))
         declared = [*(each.gvk for each in watch.dependents), *watch.blacklist]
-        kind = _group_kind(dependent)
-        if watch.watch_dependent_resources and kind not in {*map(_group_kind, declared), *_NEVER_OWNED}:
+        if watch.watch_dependent_resources and _group_kind(dependent) not in map(_group_kind, declared):
             self._group.create_task(self._add(watch, dependent))
 
     async def _add(self, watch: Watch, dependent: GroupVersionKind) -> None:
@@ -150,7 +148,7 @@ class RelatedWatches:
             self._known.discard((watch.gvk, dependent))
             log.debug("cannot find out about %s yet: %s", dependent, error)
             return
-        if not resource.watchable or not (resource.namespaced or watch.watch_cluster_scoped_resources):
+        if not (resource.namespaced or watch.watch_cluster_scoped_resources):
             return
         log.info(
             "watching a kind that a run touched", extra=fields(kind=str(dependent), owner=watch.gvk.kind)

@@ -19,7 +19,11 @@ from paradedb_runner.version import VERSION
 from paradedb_runner.watches import Content, Playbook, Watch
 
 _PACKAGES = ("ansible-core", "ansible", "kubernetes")
-_OF_THE_POD = re.compile(r"HOSTNAME|PWD|OLDPWD|SHLVL|_|TMPDIR|.*_SERVICE_(HOST|PORT.*)|.*_PORT(_\d+_.*)?")
+_OF_THE_POD = re.compile(
+    r"(HOSTNAME|PWD|OLDPWD|SHLVL|_|TMPDIR|.*_SERVICE_(HOST|PORT(_.*)?)|.*_PORT_\d+_(TCP|UDP|SCTP)(_.*)?)=.*"
+    r"|.*_PORT=(tcp|udp|sctp)://.*",
+    re.DOTALL,
+)
 
 
 class WatchDigests:
@@ -42,9 +46,7 @@ class WatchDigests:
             [str(watch.content), watch.snake_case_parameters, watch.mark_unsafe, watch.inject_owner_ref],
             [(str(root), self._tree(root)) for root in self._roots(watch.content)],
         ]
-        return hashlib.blake2b(
-            json.dumps(about, sort_keys=True, default=str).encode(), digest_size=16
-        ).hexdigest()
+        return hashlib.blake2b(json.dumps(about, default=str).encode(), digest_size=16).hexdigest()
 
     def _roots(self, content: Content) -> Iterator[Path]:
         if isinstance(content, Playbook):
@@ -73,9 +75,16 @@ def _files(path: Path, seen: set[Path]) -> Iterator[Path]:
         yield path
     elif path.is_dir() and (real := path.resolve()) not in seen:
         seen.add(real)
-        for child in sorted(path.iterdir()):
+        for child in _children(path):
             if not child.name.startswith(".") and child.name != "__pycache__":
                 yield from _files(child, seen)
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:  # nor could Ansible read it
+        return []
 
 
 def _file(path: Path) -> bytes:
@@ -92,7 +101,7 @@ def _telling(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if host not in value and not _OF_THE_POD.fullmatch(name)
+        if host not in value and not _OF_THE_POD.fullmatch(f"{name}={value}")
     }
 
 
