@@ -33,6 +33,9 @@ class FakeEngine:
         self.cancelled = 0
         self._current: set[str] = set()
 
+    async def warm_up(self) -> None:
+        pass
+
     async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
         self.requests.append(request)
         variables = json.loads(request.extra_vars.read_text())

@@ -98,6 +98,9 @@ class ModuleOutcome:
 class Engine(Protocol):
     """A way to run Ansible."""
 
+    async def warm_up(self) -> None:
+        """Do what the first run would have to wait for. Raises EngineError if no run will be possible."""
+
     async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
         """
         Run to the end. When cancelled, end every process of the run before raising CancelledError.

@@ -39,6 +39,9 @@ class AnsibleRunnerEngine:
         proctree.adopt_orphans()
         self._children: set[int] = set()
 
+    async def warm_up(self) -> None:
+        """Nothing is shared between runs."""
+
     async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
         """See Engine.run."""
         child = await asyncio.create_subprocess_exec(

@@ -50,6 +50,10 @@ class ForkEngine:
         self._server: _Server | None = None
         self._servers: set[_Server] = set()
 
+    async def warm_up(self) -> None:
+        """See Engine.warm_up."""
+        await self._ready_server()
+
     async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
         """See Engine.run."""
         outcome = RunOutcome(rc=-1, stats=None)
@@ -93,7 +97,7 @@ class ForkEngine:
     ) -> AsyncIterator[asyncio.StreamReader]:
         """What a fork reports. After the block nothing of it is left, however the block was left."""
         server = await self._ready_server()
-        server.runs += 1
+        self._count(server)
         try:
             reader, transport = await _fork(server, {"ident": ident, **message}, directory)
             try:
@@ -118,10 +122,13 @@ class ForkEngine:
             if self._server is server:
                 self._server = None
             raise
+        return server
+
+    def _count(self, server: "_Server") -> None:
+        server.runs += 1
         server.forks += 1
         if server.forks >= _FORKS_PER_SERVER and self._server is server:
             self._server = None
-        return server
 
     def _dismiss_if_worn(self, server: "_Server") -> None:
         """A server that gets no more runs, and has none, ends by itself when nobody speaks to it any more."""

@@ -14,6 +14,7 @@ from paradedb_runner.access import make_access
 from paradedb_runner.api import Api
 from paradedb_runner.controller import Controller
 from paradedb_runner.credentials import Credentials
+from paradedb_runner.engine import Engine
 from paradedb_runner.engines import make_engine
 from paradedb_runner.health import health_app
 from paradedb_runner.http_server import serving
@@ -54,7 +55,7 @@ async def serve(settings: Settings, watches: list[Watch]) -> int:
         await _serve_metrics(stack, api, settings, metrics, base)
         essential = [await stack.enter_async_context(_background(controller.follow()))]
         stopped = await stack.enter_async_context(_background(stop.wait()))
-        if not await _first(_prepare(controller, elector), stopped, *essential):
+        if not await _first(_prepare(controller, engine, elector), stopped, *essential):
             return await _finish(controller, elector, settings, stopped, essential)
         if elector:
             essential.append(await stack.enter_async_context(_background(elector.hold())))
@@ -69,9 +70,9 @@ async def serve(settings: Settings, watches: list[Watch]) -> int:
         return await _finish(controller, elector, settings, stopped, essential)
 
 
-async def _prepare(controller: Controller, elector: LeaderElector | None) -> None:
-    """Sync first, so that a new leader starts at once."""
-    await controller.synced()
+async def _prepare(controller: Controller, engine: Engine, elector: LeaderElector | None) -> None:
+    """Sync and import first, so that a new leader starts at once."""
+    await asyncio.gather(controller.synced(), engine.warm_up())
     log.info("all watches are in sync")
     if elector:
         await elector.acquire()
