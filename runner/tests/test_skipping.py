@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import json
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -430,7 +432,7 @@ async def test_a_restart_with_1000_resources_at_rest_runs_nothing(make):
         fake.put("demos", f"d{number}")
     engine = FakeEngine(REST)
     async with working(build(engine, settings={"run_slots": 50}, reconcile_period=3600.0)):
-        await until(lambda: len(engine.names) == 1000 and not engine.running, patience=60)
+        await until(lambda: len(engine.names) == 1000 and not engine.running, patience=8)
     again = FakeEngine(REST)
     controller = build(again, reconcile_period=3600.0)
     async with working(controller):
@@ -491,3 +493,71 @@ async def test_without_rights_on_config_maps_it_goes_on_without_and_says_so_once
             fake.put("demos", name)
         await at_rest(engine, 2)
     assert len([each for each in caplog.records if "a restart will repeat" in each.message]) == 1
+
+
+# Everything at once
+
+
+class Reading(FakeEngine):
+    """Reads the world when a run starts, takes a while, and remembers what every resource was last like."""
+
+    def __init__(self, fake: Any, chance: random.Random) -> None:
+        super().__init__()
+        self._fake, self._chance = fake, chance
+        self.seen: dict[str, Any] = {}
+
+    async def run(self, request: Any, on_event: Any) -> RunOutcome:
+        name = json.loads(request.extra_vars.read_text())["ansible_operator_meta"]["name"]
+        self.names.append(name)
+        self.seen[name] = world(self._fake, name)
+        await asyncio.sleep(self._chance.random() * 0.03)
+        return self._chance.choice([REST, REST, GOOD])
+
+
+def world(fake: Any, name: str) -> Any:
+    """All that a pass over the resource would find."""
+    there = {kind: fake.objects.get((kind, "ns", name), {}) for kind in ("demos", "configmaps", "secrets")}
+    return [there["demos"].get("spec"), there["configmaps"].get("data"), there["secrets"].get("data")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happens_the_last_pass_saw_the_last_state(make, seed):
+    fake, build = make
+    chance = random.Random(seed)  # noqa: S311  (keeps no secret)
+    engine = Reading(fake, chance)
+    names = [f"r{number}" for number in range(6)]
+
+    def disturb(name: str) -> None:
+        match chance.randrange(8):
+            case 0:
+                fake.put("demos", name, spec={"secret": name, "n": chance.randrange(3)})
+            case 1 | 2:
+                fake.put("configmaps", name, metadata=owner(name), data={"x": chance.randrange(2)})
+            case 3:
+                fake.put("secrets", name, data={"p": chance.randrange(2)})
+            case 4 if ("configmaps", "ns", name) in fake.objects:
+                fake.delete("configmaps", name)
+            case 5:
+                fake.silent = True
+            case 6:
+                fake.disconnect()
+            case 7:
+                hear_again()
+
+    def hear_again() -> None:
+        """What was not heard is made up for by a list, as after a connection that was half-open."""
+        fake.silent = False
+        fake.forget_history()
+        fake.disconnect()
+
+    controller = build(engine, settings={"run_slots": 3}, reconcile_period=3600.0)
+    async with working(controller):
+        for name in names:
+            fake.put("demos", name, spec={"secret": name})
+        for _ in range(300):
+            disturb(chance.choice(names))
+            await asyncio.sleep(chance.random() * 0.01)
+        hear_again()
+        await until(lambda: all(engine.seen.get(name) == world(fake, name) for name in names), patience=8)
+        await until(lambda: all(controller.memory.get(key(name)) for name in names), patience=8)
+        assert len(engine.names) < 400
