@@ -114,6 +114,9 @@ class Controller:
             for task in late:
                 task.cancel()
             await asyncio.gather(*passes, return_exceptions=True)
+        for note in self._notes:
+            note.cancel()
+        await asyncio.gather(*self._notes, return_exceptions=True)
 
     # What watches tell
 
