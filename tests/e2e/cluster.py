@@ -96,6 +96,9 @@ class ParadeDB:
         """Merge patch of the spec."""
         self._kubectl("patch", "paradedb", self.name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
+    def annotate(self, name: str, value: str) -> None:
+        self._kubectl("annotate", "--overwrite", "paradedb", self.name, f"{name}={value}")
+
     def resource(self) -> dict[str, Any]:
         found = get("paradedb", self.name, self.namespace)
         assert found, f"there is no ParadeDB {self.name}"
