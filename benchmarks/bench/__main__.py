@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +81,8 @@ def _measure(options: argparse.Namespace) -> Result:
             for name, part in PARTS.items():
                 if name in options.parts or not options.parts:
                     result["parts"][name] = part(bench)
-    _save(result, say)
+                    _save(result)  # whatever comes later may fail
+    say(f"written to {_file(result).relative_to(ROOT)}")
     return result
 
 
@@ -99,12 +99,13 @@ def _install(plane: ControlPlane) -> None:
     until(served, 60, "the definition of ParadeDB to be served")
 
 
-def _save(result: Result, say: Callable[[str], None]) -> None:
-    directory = ROOT / "benchmarks" / "results"
-    directory.mkdir(exist_ok=True)
-    file = directory / f"{result['date'].replace(':', '')[:17]}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
-    say(f"written to {file.relative_to(ROOT)}")
+def _save(result: Result) -> None:
+    _file(result).parent.mkdir(exist_ok=True)
+    _file(result).write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _file(result: Result) -> Path:
+    return ROOT / "benchmarks" / "results" / f"{result['date'].replace(':', '')[:17]}.json"
 
 
 if __name__ == "__main__":

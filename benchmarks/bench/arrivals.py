@@ -52,9 +52,6 @@ def follow(api: Api, namespace: str) -> Arrivals:
 
 
 def _follow(api: Api, path: str, version: str, kind: str, arrivals: Arrivals) -> None:
-    """The server ends a watch after minutes; go on where it ended."""
     with contextlib.suppress(HTTPError):
-        while True:
-            for event in api.watch(path, version):
-                version = event["object"]["metadata"]["resourceVersion"]
-                arrivals.put(kind, event["type"], event["object"])
+        for event in api.watch(path, version):
+            arrivals.put(kind, event["type"], event["object"])

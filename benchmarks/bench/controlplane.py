@@ -25,6 +25,7 @@ from bench.api import Api
 from bench.waiting import until
 
 _PATIENCE = 60.0  # seconds until the API answers
+_LONGEST_WATCH = 4 * 3600  # seconds, longer than any benchmark
 _PR_SET_PDEATHSIG = 1
 
 
@@ -116,6 +117,7 @@ def _apiserver(kubenode: str, instance: _Loopback, etcd: str) -> list[str]:
         "--bind-address=127.0.0.1",
         f"--secure-port={instance.port}",
         "--endpoint-reconciler-type=none",
+        f"--min-request-timeout={_LONGEST_WATCH}",
         "--service-cluster-ip-range=10.96.0.0/12",
         "--authorization-mode=RBAC",
         f"--client-ca-file={certificates}/ca.crt",

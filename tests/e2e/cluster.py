@@ -18,6 +18,8 @@ IMAGE = "localhost/paradedb-test:17"
 OTHER_IMAGE = "localhost/paradedb-test:17b"  # the same programs under another name
 OPERATOR_NAMESPACE = "paradedb-operator-system"
 
+PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"  # an annotation
+
 # Kinds the operator makes for a ParadeDB.
 OWNED_KINDS = "statefulset,service,configmap,secret,serviceaccount,role,rolebinding"
 
@@ -179,6 +181,15 @@ class ParadeDB:
     def events(self) -> list[dict[str, Any]]:
         uid = self.resource()["metadata"]["uid"]
         return [item for item in find("events", self.namespace) if item["involvedObject"].get("uid") == uid]
+
+    def logged(self, message: str) -> int:
+        """How many lines of the operator's log say this of the database."""
+        log = kubectl(
+            "-n", OPERATOR_NAMESPACE, "logs", "-l", "app.kubernetes.io/name=paradedb-operator", "--tail=-1"
+        ).stdout
+        about = (self.namespace, self.name, message)
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        return sum((line.get("namespace"), line.get("name"), line["msg"]) == about for line in lines)
 
     def delete(self, wait: bool = True) -> None:
         self._kubectl("delete", "paradedb", self.name, f"--wait={str(wait).lower()}", "--timeout=180s")

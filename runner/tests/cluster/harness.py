@@ -279,8 +279,11 @@ def installed(api: client.ApiClient, group: str, *kinds: str) -> Iterator[None]:
     try:
         yield
     finally:
-        for kind in kinds:
-            extensions.delete_custom_resource_definition(f"{kind.lower()}s.{group}")
+        names = [f"{kind.lower()}s.{group}" for kind in kinds]
+        for name in names:
+            extensions.delete_custom_resource_definition(name)
+        for name in names:
+            until(lambda name=name: not found(lambda: extensions.read_custom_resource_definition(name)))
 
 
 def _served(extensions: client.ApiextensionsV1Api, group: str, kind: str) -> bool:

@@ -25,6 +25,9 @@ class Spy(ThreadingHTTPServer):
         self.pool, self.host = api.rest_client.pool_manager, api.configuration.host
         self.asked: list[tuple[str, str]] = []
 
+    def handle_error(self, *_: Any) -> None:
+        """Who asked has hung up."""
+
     def discoveries(self) -> list[str]:
         """The requests that ask which kinds there are."""
         return [path for method, path in self.asked if method == "GET" and _DISCOVERY.fullmatch(path)]

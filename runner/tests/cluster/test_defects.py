@@ -110,11 +110,11 @@ def test_d7_discovery_is_not_repeated_for_every_resource(cluster, start, kinds, 
             "--watches-file=defects.yaml", f"--kubeconfig={spy.kubeconfig(tmp_path / 'kubeconfig')}"
         )
         case = cluster.of("Case")
-        case.create("one", case="reads_back")
+        case.create("one", case="shows_access")
         until(lambda: case.succeeded("one"))
         before = spy.discoveries()
         assert before
-        case.create("two", case="reads_back")
+        case.create("two", case="shows_access")
         until(lambda: case.succeeded("two"))
         assert spy.discoveries() == before
         runner.stop()

@@ -295,12 +295,10 @@ def test_a_resource_deleted_at_once_is_finalized_though_its_playbook_does_not_pa
 
 @pytest.fixture
 def pod(operator):
-    """A running pod that said Running, where there are nodes and an image to make one of."""
-    images = [
-        image.names[0] for node in operator.core.list_node().items for image in node.status.images or []
-    ]
+    """A running pod that says Running, where there are nodes and an image to make one of."""
+    nodes = operator.core.list_node().items
     image = os.environ.get("PARADEDB_TOOLS_IMAGE", "")
-    if image not in images:
+    if not any(image in (held.names or []) for node in nodes for held in node.status.images or []):
         pytest.skip("PARADEDB_TOOLS_IMAGE names no image that a node of the cluster has")
     container = {
         "name": "main",
@@ -308,17 +306,7 @@ def pod(operator):
         "imagePullPolicy": "Never",
         "command": ["sh", "-c", "echo Running; exec sleep 3600"],
     }
-    spec = {
-        "containers": [container],
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-    }
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     operator.core.create_namespaced_pod(operator.namespace, {"metadata": {"name": "subject"}, "spec": spec})
-    until(lambda: "Running" in (found(lambda: _log(operator)) or ""))
+    until(lambda: operator.core.read_namespaced_pod("subject", operator.namespace).status.phase == "Running")
     return "subject"
-
-
-def _log(cluster):
-    pod = cluster.core.read_namespaced_pod("subject", cluster.namespace)
-    running = pod.status.phase == "Running"
-    return running and cluster.core.read_namespaced_pod_log("subject", cluster.namespace)
