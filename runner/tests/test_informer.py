@@ -263,6 +263,17 @@ async def test_expired_credentials_are_read_again(served):
     assert api.credentials.reloads == 1
 
 
+async def test_expired_credentials_are_read_again_by_a_watch_too(served):
+    fake, api = served
+    async with informing(api) as (_, recorder):
+        await until(lambda: fake.watching("demos"))
+        fake.faults += [Fault("GET", 401, "/demos", watch=True)]
+        fake.disconnect()
+        fake.put("demos", "one")
+        await until(lambda: recorder.changes)
+    assert api.credentials.reloads == 1
+
+
 async def test_a_kind_we_may_not_list_holds_nobody_up_if_optional_and_is_complained_about_once(
     served, caplog
 ):

@@ -194,12 +194,17 @@ class Api:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=read_timeout)
         accept = _METADATA.format("") if metadata_only else _JSON
-        async with self._send("GET", path, params, None, _JSON, accept, timeout) as response:
-            rest = b""
-            async for chunk in response.content.iter_any():  # lines may be longer than any limit of readline
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
+        try:
+            async with self._send("GET", path, params, None, _JSON, accept, timeout) as response:
+                rest = b""
+                async for chunk in response.content.iter_any():  # lines may be longer than any readline takes
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield json.loads(line)
+        except ApiError as error:
+            if error.status == 401:
+                await self.credentials.reload()  # for whoever watches again
+            raise
 
     async def resource(self, gvk: GroupVersionKind) -> Resource:
         """Find how the server serves a kind. Raises ApiError 404 if it does not (yet)."""
