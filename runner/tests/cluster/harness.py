@@ -185,6 +185,7 @@ class Runner:
                     *(sys.executable, "-m", "paradedb_runner", "run"),
                     f"--metrics-bind-address=127.0.0.1:{self.metrics}",
                     f"--health-probe-bind-address=127.0.0.1:{self.health}",
+                    f"--user-metrics-bind-address=127.0.0.1:{free_port()}",
                     *flags,
                 ],
                 cwd=content,
@@ -272,22 +273,22 @@ def free_port() -> int:
 def installed(api: client.ApiClient, group: str, *kinds: str) -> Iterator[None]:
     """The definitions of these kinds, served, for as long as the block lasts."""
     extensions = client.ApiextensionsV1Api(api)
-    for kind in kinds:
-        install(extensions, group, kind)
-    for kind in kinds:
-        until(lambda kind=kind: _served(extensions, group, kind))
+    names = [f"{kind.lower()}s.{group}" for kind in kinds]
     try:
+        for kind in kinds:
+            install(extensions, group, kind)
+        for name in names:
+            until(lambda name=name: _served(extensions, name))
         yield
     finally:
-        names = [f"{kind.lower()}s.{group}" for kind in kinds]
         for name in names:
-            extensions.delete_custom_resource_definition(name)
+            found(lambda name=name: extensions.delete_custom_resource_definition(name))
         for name in names:
             until(lambda name=name: not found(lambda: extensions.read_custom_resource_definition(name)))
 
 
-def _served(extensions: client.ApiextensionsV1Api, group: str, kind: str) -> bool:
-    definition = extensions.read_custom_resource_definition(f"{kind.lower()}s.{group}")
+def _served(extensions: client.ApiextensionsV1Api, name: str) -> bool:
+    definition = extensions.read_custom_resource_definition(name)
     conditions = definition.status.conditions or []
     return any(each.type == "Established" and each.status == "True" for each in conditions)
 
