@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -72,9 +73,8 @@ def _measure(options: argparse.Namespace) -> Result:
         "machine": machine.describe(ROOT),
         "parts": {},
     }
-    logs = Path(tempfile.gettempdir(), "paradedb-benchmark-logs")
-    logs.mkdir(exist_ok=True)
-    say(f"logs of the operators are in {logs}")
+    logs = Path(tempfile.mkdtemp(prefix="paradedb-benchmark-"))
+    say(f"logs of the operators are in {logs}, until all has gone well")
     with control_plane() as plane:
         _install(plane)
         with closing(Bench(plane, QUICK if options.quick else FULL, logs, say)) as bench:
@@ -82,6 +82,7 @@ def _measure(options: argparse.Namespace) -> Result:
                 if name in options.parts or not options.parts:
                     result["parts"][name] = part(bench)
                     _save(result)  # whatever comes later may fail
+    shutil.rmtree(logs)
     say(f"written to {_file(result).relative_to(ROOT)}")
     return result
 
