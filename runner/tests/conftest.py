@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fakeapi import FakeApi, running_fake
-from paradedb_runner.api import Api
+from paradedb_runner.kube.api import Api
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
-from paradedb_runner.api import Api
+from paradedb_runner.kube.api import Api
 
 Object = dict[str, Any]
 KINDS = {

@@ -5,7 +5,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from paradedb_runner.engine import ModuleOutcome, ModuleRequest, RunOutcome, RunRequest, Stats, TaskEvent
+from paradedb_runner.engine.interface import (
+    ModuleOutcome,
+    ModuleRequest,
+    RunOutcome,
+    RunRequest,
+    Stats,
+    TaskEvent,
+)
 
 GOOD = RunOutcome(rc=0, stats=Stats(ok=2, changed=1, hosts=1))
 FAILED_TASK = TaskEvent("failed", "Make it", message="Make it: no room")

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from paradedb_runner.controller import Controller
-from paradedb_runner.objects import GroupVersionKind, Key
+from paradedb_runner.control.controller import Controller
+from paradedb_runner.kube.objects import GroupVersionKind, Key
 from paradedb_runner.settings import Settings
 
 DEMO = GroupVersionKind("example.com", "v1", "Demo")

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from paradedb_runner.check import check
+from paradedb_runner.watches.check import check
 
 GOOD = """\
 - version: v1

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
-from paradedb_runner.controller import Controller
-from paradedb_runner.metrics import Metrics
-from paradedb_runner.objects import GroupVersionKind
+from paradedb_runner.control.controller import Controller
+from paradedb_runner.kube.objects import GroupVersionKind
+from paradedb_runner.observe.metrics import Metrics
 from paradedb_runner.tasks import outlast
-from paradedb_runner.watches import DependentKind, Finalizer, Role, Watch
+from paradedb_runner.watches.model import DependentKind, Finalizer, Role, Watch
 from support import CONFIG_MAP, DEMO, key, make_settings, owner, working
 
 OTHER = GroupVersionKind("example.com", "v1", "Other")

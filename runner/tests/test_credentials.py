@@ -4,8 +4,8 @@ import ssl
 from pathlib import Path
 
 from kubernetes.config import incluster_config
-from paradedb_runner.credentials import Credentials, find_kubeconfig
-from paradedb_runner.metrics_server import Certificate
+from paradedb_runner.kube.credentials import Credentials, find_kubeconfig
+from paradedb_runner.observe.metrics_server import Certificate
 
 
 def test_where_the_kubeconfig_comes_from():

@@ -1,8 +1,8 @@
 """Dependents, line 16 of the checklist."""
 
 import pytest
-from paradedb_runner.dependents import DependentDigest, Effect, effect_of, owners_of
-from paradedb_runner.objects import GroupVersionKind
+from paradedb_runner.control.dependents import DependentDigest, Effect, effect_of, owners_of
+from paradedb_runner.kube.objects import GroupVersionKind
 from support import DEMO, key
 
 digest = DependentDigest([DEMO])

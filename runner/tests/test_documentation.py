@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from paradedb_runner.flags import DEPRECATED, IGNORED, FlagParser
-from paradedb_runner.watches_file import KEYS
+from paradedb_runner.watches.file import KEYS
 
 ROOT = Path(__file__).parents[2]
 COMPATIBILITY = (ROOT / "docs" / "compatibility.md").read_text()

@@ -1,7 +1,7 @@
 """Durations as Go writes them."""
 
 import pytest
-from paradedb_runner.durations import parse_duration
+from paradedb_runner.watches.durations import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 from fakeapi import until
-from paradedb_runner import proctree, runner_events
-from paradedb_runner.engine import (
+from paradedb_runner.control.inputdir import InputDirectory, input_directory, private_base
+from paradedb_runner.control.runs import run_environment
+from paradedb_runner.engine import proctree, runner_events
+from paradedb_runner.engine.ansible_runner_engine import AnsibleRunnerEngine
+from paradedb_runner.engine.fork_engine import ForkEngine
+from paradedb_runner.engine.interface import (
     Engine,
     EngineError,
     ModuleOutcome,
@@ -26,11 +30,7 @@ from paradedb_runner.engine import (
     shorten,
     task_failure,
 )
-from paradedb_runner.engine_ansible_runner import AnsibleRunnerEngine
-from paradedb_runner.engine_fork import ForkEngine
-from paradedb_runner.inputdir import InputDirectory, input_directory, private_base
-from paradedb_runner.runs import run_environment
-from paradedb_runner.watches import Playbook, Role
+from paradedb_runner.watches.model import Playbook, Role
 from support import make_settings
 
 Run = Callable[..., Any]
@@ -385,7 +385,7 @@ async def one_run(engine: Engine, short: Path, ident: str = "run1", text: str = 
 
 
 async def test_a_worn_server_is_replaced_and_ends(forks, short, monkeypatch):
-    monkeypatch.setattr("paradedb_runner.engine_fork._FORKS_PER_SERVER", 2)
+    monkeypatch.setattr("paradedb_runner.engine.fork_engine._FORKS_PER_SERVER", 2)
     first = []
     for number in range(4):
         assert judge(await one_run(forks, short, f"run{number}")) is None
@@ -428,7 +428,7 @@ async def test_many_runs_leave_no_process_descriptor_or_file(forks, short):
 
 async def test_replaced_code_of_a_collection_is_used(short, monkeypatch):
     """The server imports plugins once; when their files change it must not go on with what it holds."""
-    monkeypatch.setattr("paradedb_runner.engine_fork._LOOK_AT_CODE", 0)
+    monkeypatch.setattr("paradedb_runner.engine.fork_engine._LOOK_AT_CODE", 0)
     plugins = short / "collections" / "ansible_collections" / "test" / "fixture" / "plugins" / "action"
     plugins.mkdir(parents=True)
     monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(short / "collections"))

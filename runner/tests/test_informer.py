@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from fakeapi import Fault, until
-from paradedb_runner.backoff import Backoff
-from paradedb_runner.informer import Informer
+from paradedb_runner.kube.backoff import Backoff
+from paradedb_runner.kube.informer import Informer
 from support import DEMO
 
 
@@ -209,7 +209,7 @@ async def test_line_06_the_pause_a_429_asks_for_is_kept(served, monkeypatch):
         await real(0)
 
     async with informing(api):
-        monkeypatch.setattr("paradedb_runner.informer.asyncio.sleep", sleep)
+        monkeypatch.setattr("paradedb_runner.kube.informer.asyncio.sleep", sleep)
         await until(lambda: len(fake.watching("demos")) >= 2)
         monkeypatch.undo()
     assert 7 in slept

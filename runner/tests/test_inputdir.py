@@ -8,10 +8,10 @@ import time
 import pytest
 import yaml
 from kubernetes import client, config
-from paradedb_runner.discovery_cache import shared_discovery
-from paradedb_runner.inputdir import ArtifactStore, input_directory
-from paradedb_runner.kubeconfig import write_kubeconfig
-from paradedb_runner.watches import Playbook, Role
+from paradedb_runner.control.discovery_cache import shared_discovery
+from paradedb_runner.control.inputdir import ArtifactStore, input_directory
+from paradedb_runner.proxy.kubeconfig import write_kubeconfig
+from paradedb_runner.watches.model import Playbook, Role
 from support import key
 
 NAME = "k8srcp-0123.json"

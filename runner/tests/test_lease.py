@@ -5,8 +5,8 @@ import copy
 from typing import Any
 
 import pytest
-from paradedb_runner.api import ApiError
-from paradedb_runner.lease import LeaderElector
+from paradedb_runner.kube.api import ApiError
+from paradedb_runner.kube.lease import LeaderElector
 
 pytestmark = pytest.mark.looptime
 

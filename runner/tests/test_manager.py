@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from fakeapi import until
 from fakeengine import FakeEngine
-from paradedb_runner import manager, runs
-from paradedb_runner.engine import RunOutcome, Stats
-from paradedb_runner.runs import Runs, Subject
-from paradedb_runner.watches import Role, Watch
+from paradedb_runner import manager
+from paradedb_runner.control import runs
+from paradedb_runner.control.runs import Runs, Subject
+from paradedb_runner.engine.interface import RunOutcome, Stats
+from paradedb_runner.watches.model import Role, Watch
 from support import DEMO, key, make_settings
 
 REST = RunOutcome(rc=0, stats=Stats(ok=1, hosts=1))

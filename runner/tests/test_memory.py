@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from fakeapi import Fault
-from paradedb_runner.fingerprint import Fingerprint
-from paradedb_runner.memory import PassMemory
+from paradedb_runner.control.fingerprint import Fingerprint
+from paradedb_runner.control.memory import PassMemory
 from support import key
 
 A, B = key("a"), key("b")

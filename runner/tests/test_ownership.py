@@ -4,9 +4,9 @@ import json
 
 import pytest
 import yaml
-from paradedb_runner.manifests import add_owner
-from paradedb_runner.objects import GroupVersionKind, Key
-from paradedb_runner.ownership import Claim, ManifestError, Owner, claim, is_ownable
+from paradedb_runner.kube.objects import GroupVersionKind, Key
+from paradedb_runner.proxy.manifests import add_owner
+from paradedb_runner.proxy.ownership import Claim, ManifestError, Owner, claim, is_ownable
 from support import CONFIG_MAP, DEMO, key
 
 OWNER = Owner(key("one"), "uid-1")

@@ -1,8 +1,8 @@
 """The variables of a run."""
 
 import pytest
-from paradedb_runner.objects import GroupVersionKind, Key
-from paradedb_runner.parameters import extra_vars, resource_variable, snake_case, snake_keys, unsafe
+from paradedb_runner.control.parameters import extra_vars, resource_variable, snake_case, snake_keys, unsafe
+from paradedb_runner.kube.objects import GroupVersionKind, Key
 
 KEY = Key(GroupVersionKind("db.example-corp.com", "v1", "BigBase"), "ns", "one")
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from paradedb_runner.predicates import wants_pass
-from paradedb_runner.selector import parse_query
-from paradedb_runner.watches import Role, Watch
+from paradedb_runner.control.predicates import wants_pass
+from paradedb_runner.watches.model import Role, Watch
+from paradedb_runner.watches.selector import parse_query
 from support import DEMO
 
 

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from fakeapi import FakeCredentials
 from fakeupstream import FakeUpstream, running_upstream
-from paradedb_runner import proxy
-from paradedb_runner.api import Api
-from paradedb_runner.objects import GroupVersionKind
-from paradedb_runner.ownership import Owner
-from paradedb_runner.proxy import Proxy
+from paradedb_runner.kube.api import Api
+from paradedb_runner.kube.objects import GroupVersionKind
+from paradedb_runner.proxy import server as proxy
+from paradedb_runner.proxy.ownership import Owner
+from paradedb_runner.proxy.server import Proxy
 from support import CONFIG_MAP, DEMO, key
 from yarl import URL
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
-from paradedb_runner.engine import EngineError, RunOutcome, Stats
-from paradedb_runner.events import EventRecorder
-from paradedb_runner.reconcile import Reconciler
-from paradedb_runner.runs import Runs, run_environment
-from paradedb_runner.selector import parse_query
-from paradedb_runner.watches import Finalizer, Playbook, Role, Watch
+from paradedb_runner.control.reconcile import Reconciler
+from paradedb_runner.control.runs import Runs, run_environment
+from paradedb_runner.engine.interface import EngineError, RunOutcome, Stats
+from paradedb_runner.kube.events import EventRecorder
+from paradedb_runner.watches.model import Finalizer, Playbook, Role, Watch
+from paradedb_runner.watches.selector import parse_query
 from support import DEMO, key, make_settings
 
 A = key("a")

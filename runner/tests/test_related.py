@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from fakeapi import Fault, until
-from paradedb_runner.dependents import Effect
-from paradedb_runner.objects import GroupVersionKind, Key
-from paradedb_runner.references import ReferenceIndex, named_objects, names_at
-from paradedb_runner.related import RelatedWatches
-from paradedb_runner.watches import DependentKind, Reference, Role, Watch
+from paradedb_runner.control.dependents import Effect
+from paradedb_runner.control.references import ReferenceIndex, named_objects, names_at
+from paradedb_runner.control.related import RelatedWatches
+from paradedb_runner.kube.objects import GroupVersionKind, Key
+from paradedb_runner.watches.model import DependentKind, Reference, Role, Watch
 from support import CONFIG_MAP, DEMO, key
 
 OTHER = GroupVersionKind("example.com", "v1", "Other")

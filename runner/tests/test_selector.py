@@ -1,7 +1,7 @@
 """Label selectors: what they match, and which are refused."""
 
 import pytest
-from paradedb_runner.selector import Requirement, Selector, parse_query
+from paradedb_runner.watches.selector import Requirement, Selector, parse_query
 
 
 def one(label, operator, *values):

@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 from fakeapi import until
-from paradedb_runner.api import ApiError
-from paradedb_runner.health import health_app
-from paradedb_runner.http_server import parse_address, serving
-from paradedb_runner.informer import Informer
-from paradedb_runner.inputdir import private_base
-from paradedb_runner.metrics_server import Certificate, Reviewer, metrics_app
+from paradedb_runner.control.inputdir import private_base
+from paradedb_runner.kube.api import ApiError
+from paradedb_runner.kube.informer import Informer
+from paradedb_runner.observe.health import health_app
+from paradedb_runner.observe.http_server import parse_address, serving
+from paradedb_runner.observe.metrics_server import Certificate, Reviewer, metrics_app
 from support import DEMO
 
 

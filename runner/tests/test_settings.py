@@ -1,7 +1,7 @@
 """Settings of single kinds, which come from the environment."""
 
 import pytest
-from paradedb_runner.objects import GroupVersionKind
+from paradedb_runner.kube.objects import GroupVersionKind
 from support import DEMO, make_settings
 
 DASHED = GroupVersionKind("my-db.example.com", "v1", "Demo")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from fakeapi import Fault, until
 from fakeengine import BAD, GOOD, FakeEngine
-from paradedb_runner.backoff import Backoff
-from paradedb_runner.controller import Controller
-from paradedb_runner.engine import ModuleOutcome, RunOutcome, Stats
-from paradedb_runner.metrics import Metrics
-from paradedb_runner.objects import GroupVersionKind
-from paradedb_runner.watches import DependentKind, Finalizer, Reference, Refresh, Role, Watch
+from paradedb_runner.control.controller import Controller
+from paradedb_runner.engine.interface import ModuleOutcome, RunOutcome, Stats
+from paradedb_runner.kube.backoff import Backoff
+from paradedb_runner.kube.objects import GroupVersionKind
+from paradedb_runner.observe.metrics import Metrics
+from paradedb_runner.watches.model import DependentKind, Finalizer, Reference, Refresh, Role, Watch
 from support import CONFIG_MAP, DEMO, key, make_settings, owner, working
 
 SECRET = GroupVersionKind("", "v1", "Secret")
@@ -523,7 +523,7 @@ def world(fake: Any, name: str) -> Any:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_whatever_happens_the_last_pass_saw_the_last_state(make, seed, monkeypatch):
-    monkeypatch.setattr("paradedb_runner.informer.Backoff", lambda: Backoff(0.005, 0.02))
+    monkeypatch.setattr("paradedb_runner.kube.informer.Backoff", lambda: Backoff(0.005, 0.02))
     fake, build = make
     chance = random.Random(seed)  # noqa: S311  (keeps no secret)
     engine = Reading(fake, chance)

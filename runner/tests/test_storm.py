@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from paradedb_runner.storm import StormBreaker
+from paradedb_runner.control.storm import StormBreaker
 from support import CONFIG_MAP, key
 
 pytestmark = pytest.mark.looptime

@@ -7,9 +7,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from paradedb_runner import user_metrics
-from paradedb_runner.metrics import Metrics
-from paradedb_runner.user_metrics import (
+from paradedb_runner.observe import user_metrics
+from paradedb_runner.observe.metrics import Metrics
+from paradedb_runner.observe.user_metrics import (
     Invalid,
     UserMetrics,
     loopback_address,

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paradedb_runner.watch_digest import WatchDigests
-from paradedb_runner.watches import Playbook, Role, Watch
+from paradedb_runner.control.watch_digest import WatchDigests
+from paradedb_runner.watches.model import Playbook, Role, Watch
 from support import DEMO, make_settings
 
 

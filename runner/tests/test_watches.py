@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from paradedb_runner.objects import GroupVersionKind
-from paradedb_runner.problems import Severity, has_errors, made_strict
-from paradedb_runner.watches import DependentKind, Playbook, Reference, Refresh, Role
-from paradedb_runner.watches_file import read_watches
+from paradedb_runner.kube.objects import GroupVersionKind
+from paradedb_runner.watches.file import read_watches
+from paradedb_runner.watches.model import DependentKind, Playbook, Reference, Refresh, Role
+from paradedb_runner.watches.problems import Severity, has_errors, made_strict
 
 
 @pytest.fixture

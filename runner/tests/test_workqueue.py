@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from paradedb_runner.objects import GroupVersionKind
-from paradedb_runner.workqueue import Lane, TokenBucket, WorkQueue
+from paradedb_runner.control.workqueue import Lane, TokenBucket, WorkQueue
+from paradedb_runner.kube.objects import GroupVersionKind
 from support import DEMO, key
 
 pytestmark = pytest.mark.looptime

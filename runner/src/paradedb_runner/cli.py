@@ -13,14 +13,14 @@ from pathlib import Path
 from kubernetes.config import ConfigException
 
 from paradedb_runner.cgroup import default_run_slots
-from paradedb_runner.check import check
-from paradedb_runner.credentials import find_kubeconfig
 from paradedb_runner.flags import DEFAULT_LEASE, DEPRECATED, IGNORED, FlagParser, boolean
+from paradedb_runner.kube.credentials import find_kubeconfig
 from paradedb_runner.logs import setup_logging
-from paradedb_runner.problems import Problem, Severity, has_errors, made_strict
 from paradedb_runner.settings import Settings
 from paradedb_runner.version import VERSION
-from paradedb_runner.watches_file import read_watches
+from paradedb_runner.watches.check import check
+from paradedb_runner.watches.file import read_watches
+from paradedb_runner.watches.problems import Problem, Severity, has_errors, made_strict
 
 log = logging.getLogger(__name__)
 

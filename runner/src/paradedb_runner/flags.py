@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paradedb_runner.durations import parse_duration
-from paradedb_runner.http_server import parse_address
-from paradedb_runner.user_metrics import loopback_address
+from paradedb_runner.observe.http_server import parse_address
+from paradedb_runner.observe.user_metrics import loopback_address
+from paradedb_runner.watches.durations import parse_duration
 
 DEFAULT_LEASE = "paradedb-runner"
 _SINGLE_DASH = re.compile(r"-[a-z][-a-z0-9]+")

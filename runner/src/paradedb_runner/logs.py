@@ -4,7 +4,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from paradedb_runner.objects import Key
+from paradedb_runner.kube.objects import Key
 
 
 class JsonFormatter(logging.Formatter):

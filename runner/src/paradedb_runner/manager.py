@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from paradedb_runner.access import make_access
-from paradedb_runner.api import Api
-from paradedb_runner.controller import Controller
-from paradedb_runner.credentials import Credentials
-from paradedb_runner.engine import Engine
-from paradedb_runner.engines import make_engine
-from paradedb_runner.health import health_app
-from paradedb_runner.http_server import serving
-from paradedb_runner.inputdir import private_base
-from paradedb_runner.lease import LeaderElector, LeaseTimes
+from paradedb_runner.control.access import make_access
+from paradedb_runner.control.controller import Controller
+from paradedb_runner.control.inputdir import private_base
+from paradedb_runner.engine.choice import make_engine
+from paradedb_runner.engine.interface import Engine
+from paradedb_runner.kube.api import Api
+from paradedb_runner.kube.credentials import Credentials
+from paradedb_runner.kube.lease import LeaderElector, LeaseTimes
 from paradedb_runner.logs import fields
-from paradedb_runner.metrics import Metrics
-from paradedb_runner.metrics_server import Certificate, Reviewer, metrics_app
+from paradedb_runner.observe.health import health_app
+from paradedb_runner.observe.http_server import serving
+from paradedb_runner.observe.metrics import Metrics
+from paradedb_runner.observe.metrics_server import Certificate, Reviewer, metrics_app
+from paradedb_runner.observe.user_metrics import serving_user_metrics
 from paradedb_runner.settings import Settings
-from paradedb_runner.user_metrics import serving_user_metrics
-from paradedb_runner.watches import Watch
+from paradedb_runner.watches.model import Watch
 
 log = logging.getLogger(__name__)
 

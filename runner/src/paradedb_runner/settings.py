@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paradedb_runner.objects import GroupVersionKind
+from paradedb_runner.kube.objects import GroupVersionKind
 
 _CONCURRENCY = ("MAX_CONCURRENT_RECONCILES", "WORKER")  # the second is an old name of the first
 _VERBOSITY = ("ANSIBLE_VERBOSITY",)

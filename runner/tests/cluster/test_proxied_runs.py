@@ -12,15 +12,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from paradedb_runner.api import Api
-from paradedb_runner.api_paths import parse_path
-from paradedb_runner.credentials import Credentials
-from paradedb_runner.inputdir import input_directory, private_base
-from paradedb_runner.kubeconfig import write_kubeconfig
-from paradedb_runner.objects import GroupVersionKind, Key
-from paradedb_runner.ownership import Owner
-from paradedb_runner.proxy import Proxy
-from paradedb_runner.watches import Playbook
+from paradedb_runner.control.inputdir import input_directory, private_base
+from paradedb_runner.kube.api import Api
+from paradedb_runner.kube.credentials import Credentials
+from paradedb_runner.kube.objects import GroupVersionKind, Key
+from paradedb_runner.proxy.api_paths import parse_path
+from paradedb_runner.proxy.kubeconfig import write_kubeconfig
+from paradedb_runner.proxy.ownership import Owner
+from paradedb_runner.proxy.server import Proxy
+from paradedb_runner.watches.model import Playbook
 
 CORE = "kubernetes.core."
 PATIENCE = 120.0  # seconds until a play that would hang fails
@@ -158,7 +158,7 @@ async def test_a_run_may_change_its_own_resource(cluster, runs):
 
 
 async def test_a_second_run_discovers_nothing_even_for_another_resource(cluster, runs, caplog):
-    caplog.set_level(logging.DEBUG, "paradedb_runner.upstream")
+    caplog.set_level(logging.DEBUG, "paradedb_runner.proxy.upstream")
     info = {f"{CORE}k8s_info": {"kind": "Demo", "api_version": f"{cluster.group}/v1"}}
     for name, discovers in (("one", True), ("two", False)):
         runs.owner(name)

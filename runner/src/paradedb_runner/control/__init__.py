@@ -1,0 +1,1 @@
+"""What watches tell becomes work, and work becomes passes."""

@@ -1,0 +1,160 @@
+"""
+What a fork of the fork server does: one playbook, or one module, in this very process.
+
+Imported by the server before it forks, so that everything below is in memory already.
+"""
+
+import contextlib
+import gc
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ansible import constants as ansible_constants
+from ansible.cli.playbook import PlaybookCLI
+from ansible.module_utils import basic
+from ansible.plugins.loader import init_plugin_loader
+
+from paradedb_runner.engine import fork_inline, fork_preload, proctree, runner_events
+
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_OPEN_FILES = 4096
+
+
+class Report:
+    """Where a run says what happens, in JSON lines. The callback plugin writes to ``current``."""
+
+    current: "Report"
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self.stats: dict[str, int] | None = None
+        self.said: list[str] = []
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Pass the end of a task on; remember the recap."""
+        if task := runner_events.task_event(event):
+            self.send({"task": asdict(task)})
+        elif recap := runner_events.stats(event):
+            self.stats = asdict(recap)
+        elif event.get("event") == "playbook_on_no_hosts_matched":
+            self.said.append("skipping: no hosts matched")
+
+    def send(self, line: dict[str, Any]) -> None:
+        """Write one line."""
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def preload(content: Iterable[str]) -> list[str]:
+    """
+    Import what runs will need. ``content``: directories and files of roles and playbooks, which say what.
+
+    Returns the files of the collections' plugins it imported.
+    """
+    init_plugin_loader()
+    fork_inline.install()
+    # The playbook command will set it up once more, which changes nothing.
+    warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
+    return fork_preload.preload([Path(each) for each in content])
+
+
+def work(request: dict[str, Any], report: int, server: int) -> None:
+    """
+    Do what the message asks for and report it, then make sure that no process of it is left.
+
+    ``server`` is the process we were forked from; we end with it.
+    """
+    Report.current = Report(report)
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    proctree.adopt_orphans()
+    proctree.die_with(server)
+    _settle_in(request)
+    try:
+        Report.current.send(_module(request) if "module" in request else _playbook(request))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_tree()
+
+
+def _settle_in(request: dict[str, Any]) -> None:
+    """
+    Environment, directory and limits of the run; Ansible's settings are read again from the environment.
+    """
+    gc.disable()  # a run is short, and a collection would touch, and so copy, much of what it shares
+    os.environ.update(request["environment"])
+    os.environ[proctree.MARK] = request["ident"]
+    os.chdir(request["cwd"])
+    _send_stdout_to(request.get("artifacts"))
+    tempfile.tempdir = None
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES if hard < 0 else min(_OPEN_FILES, hard), hard))
+    _read_settings_again(request["environment"])
+
+
+def _read_settings_again(environment: Mapping[str, str]) -> None:
+    """Ansible reads its settings once, at import; those that the run's environment sets are read again."""
+    constants, config = vars(ansible_constants), ansible_constants.config
+    for name, definition in config.get_configuration_definitions().items():
+        if any(variable["name"] in environment for variable in definition.get("env") or []):
+            constants[name] = config.get_config_value(name, variables=constants)
+
+
+def _send_stdout_to(artifacts: str | None) -> None:
+    """Output of tasks is kept as a file if somebody wants artifacts, and nowhere else."""
+    if artifacts:
+        Path(artifacts).mkdir(parents=True, mode=0o700)
+    target = os.open(f"{artifacts}/stdout" if artifacts else os.devnull, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.dup2(target, 1)
+    os.close(target)
+
+
+def _playbook(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        PlaybookCLI.cli_executor(["ansible-playbook", *request["playbook"]])
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    sys.stderr.flush()
+    if artifacts := request["artifacts"]:
+        Path(artifacts, "rc").write_text(str(code))
+        Path(artifacts, "status").write_text("failed" if code else "successful")
+    said = Path(request["output"]).read_text(errors="replace").splitlines()
+    error = runner_events.error_lines([*said, *Report.current.said])
+    return {"rc": code, "stats": Report.current.stats, "error": error}
+
+
+def _module(request: dict[str, Any]) -> dict[str, Any]:
+    """Call the module's own main with its arguments where a module finds them; its answer is on stdout."""
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": request["arguments"]}).encode()
+    basic._ANSIBLE_PROFILE = "legacy"
+    answer = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(answer), contextlib.suppress(SystemExit):
+            fork_preload.module(request["module"]).main()
+        result = json.loads(answer.getvalue())
+    except Exception as error:
+        result = {"failed": True, "msg": f"{type(error).__name__}: {error}"}
+    return {"module": runner_events.module_outcome(request["module"], result)}
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """End here and now: whoever asked removes our files, and unwinding Ansible could take long."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_tree()
+    os._exit(128 + signal.SIGTERM)
+
+
+def _end_tree() -> None:
+    proctree.end_all(lambda: proctree.descendants(os.getpid()), _GRACE)

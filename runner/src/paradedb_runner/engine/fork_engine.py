@@ -1,0 +1,291 @@
+"""The default engine: every run is a fork of a process that has imported all it needs (fork_server.py)."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from paradedb_runner.engine import proctree
+from paradedb_runner.engine.fork_server import GRACE, MESSAGE
+from paradedb_runner.engine.interface import (
+    EngineError,
+    ModuleOutcome,
+    ModuleRequest,
+    RunOutcome,
+    RunRequest,
+    Stats,
+    TaskEvent,
+    note,
+    shorten,
+)
+from paradedb_runner.tasks import outlast
+
+log = logging.getLogger(__name__)
+
+_LONGEST_LINE = 1 << 20
+_FORKS_PER_SERVER = 500  # whatever little a server may keep of its forks goes with it
+_LOOK_AT_CODE = 5.0  # seconds between looks at the files of plugins
+_START = 120.0  # seconds to import everything, on a machine that is busy
+
+
+class ForkEngine:
+    """
+    Sends runs to its server, starts another when that one is gone or worn, and reads what the runs report.
+    """
+
+    def __init__(self, content: Sequence[Path], base: Path) -> None:
+        """
+        ``content``: files and directories of roles and playbooks; ``base``: directory without ansible.cfg.
+        """
+        proctree.adopt_orphans()
+        self._content, self._base = content, base
+        self._server: _Server | None = None
+        self._servers: set[_Server] = set()
+
+    async def warm_up(self) -> None:
+        """See Engine.warm_up."""
+        await self._ready_server()
+
+    async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
+        """See Engine.run."""
+        outcome = RunOutcome(rc=-1, stats=None)
+        reported = False
+        async with self._forked(request.ident, _message(request), request.directory) as lines:
+            async for line in lines:
+                message = json.loads(line)
+                if "task" in message:
+                    note(outcome, TaskEvent(**message["task"]), on_event)
+                else:
+                    reported = True
+                    outcome.rc, outcome.error = message["rc"], message["error"]
+                    outcome.stats = Stats(**message["stats"]) if message["stats"] else None
+        if not reported:
+            raise EngineError(_last_words(request.directory))
+        return outcome
+
+    async def run_module(self, request: ModuleRequest) -> ModuleOutcome:
+        """See Engine.run_module."""
+        message = {
+            "module": request.module,
+            "arguments": dict(request.arguments),
+            "environment": dict(request.environment),
+            "cwd": str(request.directory),
+        }
+        async with self._forked(request.ident, message, request.directory) as lines:
+            async for line in lines:
+                return ModuleOutcome(**json.loads(line)["module"])
+        raise EngineError(_last_words(request.directory))
+
+    async def close(self) -> None:
+        """End all servers; runs have ended before."""
+        await asyncio.gather(*(server.started for server in self._servers), return_exceptions=True)
+        await asyncio.gather(*(server.stop() for server in self._servers))
+        self._servers.clear()
+        self._server = None
+
+    @asynccontextmanager
+    async def _forked(
+        self, ident: str, message: dict[str, Any], directory: Path
+    ) -> AsyncIterator[asyncio.StreamReader]:
+        """What a fork reports. After the block nothing of it is left, however the block was left."""
+        server, reader, transport = await self._order({"ident": ident, **message}, directory)
+        try:
+            yield reader
+        finally:
+            await outlast(asyncio.ensure_future(server.end(ident, reader)))
+            transport.close()
+            server.runs -= 1
+            self._dismiss_if_worn(server)
+
+    async def _order(
+        self, message: dict[str, Any], directory: Path
+    ) -> tuple["_Server", asyncio.StreamReader, asyncio.ReadTransport]:
+        """Have it forked. A server that died and was not missed yet got nothing of it: another one will."""
+        for _ in range(2):
+            server = await self._ready_server()
+            try:
+                reader, transport = await _fork(server, message, directory)
+            except OSError as error:
+                log.warning("the fork server is gone: %s", error)
+                self._server = None if self._server is server else self._server
+                self._dismiss_if_worn(server)
+                continue
+            self._count(server)
+            return server, reader, transport
+        raise EngineError("no fork server lives long enough to be used")
+
+    async def _ready_server(self) -> "_Server":
+        """The server for the next run. A start goes on when the run that asked for it is cancelled."""
+        server = self._server
+        if server is None or server.gone or (server.started.done() and server.outdated()):
+            server = self._server = _Server(self._content, self._base)
+            self._servers.add(server)
+        try:
+            await asyncio.shield(server.started)
+        except EngineError:
+            self._servers.discard(server)
+            if self._server is server:
+                self._server = None
+            raise
+        return server
+
+    def _count(self, server: "_Server") -> None:
+        server.runs += 1
+        server.forks += 1
+        if server.forks >= _FORKS_PER_SERVER and self._server is server:
+            self._server = None
+
+    def _dismiss_if_worn(self, server: "_Server") -> None:
+        """A server that gets no more runs, and has none, ends by itself when nobody speaks to it any more."""
+        if server is not self._server and not server.runs and not server.ending:
+            server.ending = asyncio.ensure_future(server.stop())
+            server.ending.add_done_callback(lambda _: self._servers.discard(server))
+
+
+class _Server:
+    """One fork server process, and our end of the socket."""
+
+    def __init__(self, content: Sequence[Path], base: Path) -> None:
+        """Begin to start it; ``started`` says when it has imported everything, or raises EngineError."""
+        self.forks = 0
+        self.runs = 0
+        self.ending: asyncio.Future[None] | None = None
+        self._process: Process | None = None
+        self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._code: dict[str, float] = {}
+        self._looked = 0.0
+        self.started = asyncio.ensure_future(self._start(content, base))
+
+    def outdated(self) -> bool:
+        """Whether a plugin that it has imported was replaced since; looked at now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked > _LOOK_AT_CODE:
+            self._looked = now
+            return _ages(self._code) != self._code
+        return False
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self._process is not None and self._process.returncode is not None
+
+    async def _start(self, content: Sequence[Path], base: Path) -> None:
+        arguments = [str(self._theirs.fileno()), str(os.getpid()), *map(str, content)]
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "paradedb_runner.engine.fork_server", *arguments),
+            stdin=DEVNULL,
+            stdout=sys.__stderr__.fileno() if sys.__stderr__ else DEVNULL,
+            pass_fds=[self._theirs.fileno()],
+            start_new_session=True,  # a Ctrl-C at our terminal is ours to handle
+            cwd=base,
+            env=proctree.with_our_programs_first(os.environ),
+        )
+        self._theirs.close()
+        self._control.setblocking(False)
+        loop, said = asyncio.get_running_loop(), b""
+        with contextlib.suppress(TimeoutError, OSError):
+            said = await asyncio.wait_for(loop.sock_recv(self._control, MESSAGE), _START)
+        if not said:
+            await self.stop()
+            raise EngineError("the fork server did not start; it says why on our standard error")
+        self._code = _ages(json.loads(said))
+        self._looked = loop.time()
+
+    def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Hand over one message. Raises OSError if the server is gone or does not listen."""
+        socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
+
+    async def end(self, ident: str, reader: asyncio.StreamReader) -> None:
+        """See that a run has ended: its report has, once no process of it is left."""
+        if not reader.at_eof():
+            with contextlib.suppress(OSError):
+                self.send({"end": ident})
+        try:
+            await asyncio.wait_for(_drained(reader), 2 * GRACE)
+        except TimeoutError:
+            log.warning("run %s does not end, killing the fork server", ident)
+            self.kill()
+            await _drained(reader)
+        if self.gone:
+            await asyncio.to_thread(proctree.end_all, lambda: proctree.orphans(ident), 0)
+
+    def kill(self) -> None:
+        """End it at once, and its runs with it."""
+        if self._process and not self.gone:
+            for pid in [*proctree.descendants(self._process.pid), self._process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+
+    async def stop(self) -> None:
+        """Hang up, which tells it that no more will come, and wait for its end."""
+        self._control.close()
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(asyncio.shield(self._process.wait()), 2 * GRACE)
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+
+async def _fork(
+    server: _Server, message: dict[str, Any], directory: Path
+) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """
+    Order a run; the reader of its report, which ends when the last process that holds it has ended. Raises
+    OSError if the server is gone.
+    """
+    reading, writing = os.pipe()
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    output = os.open(directory / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
+        )
+        try:
+            server.send(
+                message, [writing, output]
+            )  # from here on nothing may be awaited, or it could be lost
+        except OSError:
+            transport.close()
+            raise
+    finally:
+        os.close(writing)
+        os.close(output)
+    return reader, transport
+
+
+def _ages(files: Iterable[str]) -> dict[str, float]:
+    """When each file was last changed; 0 for one that is gone."""
+    return {name: Path(name).stat().st_mtime if Path(name).exists() else 0.0 for name in files}
+
+
+async def _drained(reader: asyncio.StreamReader) -> None:
+    while await reader.read(65536):
+        pass
+
+
+def _message(request: RunRequest) -> dict[str, Any]:
+    verbosity = ["-" + "v" * request.verbosity] if request.verbosity else []
+    variables = ["-i", str(request.inventory), "-e", f"@{request.extra_vars}"]
+    return {
+        "playbook": [*variables, *request.arguments, *verbosity, str(request.playbook)],
+        "environment": dict(request.environment),
+        "cwd": str(request.directory / "project"),
+        "output": str(request.directory / "output"),
+        "artifacts": str(request.directory / "artifacts" / request.ident) if request.keep_output else "",
+    }
+
+
+def _last_words(directory: Path) -> str:
+    """What a run that broke off printed last."""
+    said = (directory / "output").read_text(errors="replace").strip()[-4096:]
+    return shorten(said) or "the process of the run was killed"

@@ -1,0 +1,1 @@
+"""The API server as runs see it, where what they create gets its owner."""

@@ -1,0 +1,1 @@
+"""watches.yaml: what it may say, read and checked."""

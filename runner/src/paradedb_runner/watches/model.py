@@ -1,0 +1,99 @@
+"""
+What is watched and what runs for it: watches.yaml once it has been read (watches_file.py).
+
+The keys are operator-sdk's, plus ``dependents``, ``references``, ``skipUnchanged``, ``refresh`` and
+``injectOwnerRef``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paradedb_runner.kube.objects import GroupVersionKind
+from paradedb_runner.watches.selector import Selector
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """A playbook file, absolute."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Role:
+    """
+    A role: ``name`` is what import_role gets, ``roles_path`` the directory it was found in (None: a
+    collection).
+    """
+
+    name: str
+    roles_path: Path | None
+
+
+Content = Playbook | Role
+
+
+@dataclass(frozen=True)
+class Finalizer:
+    """
+    What runs before a resource goes away. Without content of its own the main content runs, with
+    ``variables``.
+    """
+
+    name: str
+    content: Content | None
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DependentKind:
+    """A kind whose owned objects bring their owner back to the queue; only objects that match count."""
+
+    gvk: GroupVersionKind
+    selector: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """
+    A kind that resources name in their spec without owning it. ``field`` is the path to the name, as in
+    ``spec.auth.secretRef.name``; ``[]`` after a step goes into a list.
+    """
+
+    gvk: GroupVersionKind
+    field: str
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A module that renews the status when only the status of dependents changed, without a pass."""
+
+    module: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One entry of watches.yaml. ``reconcile_period`` is in seconds; None means the flag's."""
+
+    gvk: GroupVersionKind
+    content: Content
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    reconcile_period: float | None = None
+    max_runner_artifacts: int = 20
+    manage_status: bool = True
+    watch_dependent_resources: bool = True
+    watch_cluster_scoped_resources: bool = False
+    watch_annotations_changes: bool = False
+    snake_case_parameters: bool = True
+    mark_unsafe: bool = False
+    selector: Selector = field(default_factory=Selector)
+    blacklist: tuple[GroupVersionKind, ...] = ()
+    finalizer: Finalizer | None = None
+    dependents: tuple[DependentKind, ...] = ()
+    references: tuple[Reference, ...] = ()
+    skip_unchanged: bool = False
+    refresh: Refresh | None = None
+    inject_owner_ref: bool = True
