@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from kubernetes import client
 
-ENGINES = tuple(os.environ.get("RUNNER_TEST_ENGINES", "ansible-runner").split(","))
+ENGINES = tuple(os.environ.get("RUNNER_TEST_ENGINES", "fork,ansible-runner").split(","))
 """Tests whose outcome could depend on the engine run with every one of these, others with the first."""
 CONTENT = Path(__file__).parent / "content"
 PLUGINS = ("action", "connection", "lookup")
