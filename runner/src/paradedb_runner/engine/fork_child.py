@@ -157,4 +157,6 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
 
 
 def _end_tree() -> None:
+    if proctree.childless():
+        return
     proctree.end_all(lambda: proctree.descendants(os.getpid()), _GRACE)

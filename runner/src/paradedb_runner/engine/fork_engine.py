@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 1 << 20
 _FORKS_PER_SERVER = 500  # whatever little a server may keep of its forks goes with it
+_AHEAD = 50  # forks before that, its successor is started
 _LOOK_AT_CODE = 5.0  # seconds between looks at the files of plugins
 _START = 120.0  # seconds to import everything, on a machine that is busy
 
@@ -48,6 +49,7 @@ class ForkEngine:
         proctree.adopt_orphans()
         self._content, self._base = content, base
         self._server: _Server | None = None
+        self._next: _Server | None = None
         self._servers: set[_Server] = set()
 
     async def warm_up(self) -> None:
@@ -89,7 +91,7 @@ class ForkEngine:
         await asyncio.gather(*(server.started for server in self._servers), return_exceptions=True)
         await asyncio.gather(*(server.stop() for server in self._servers))
         self._servers.clear()
-        self._server = None
+        self._server = self._next = None
 
     @asynccontextmanager
     async def _forked(
@@ -125,9 +127,10 @@ class ForkEngine:
     async def _ready_server(self) -> "_Server":
         """The server for the next run. A start goes on when the run that asked for it is cancelled."""
         server = self._server
-        if server is None or server.gone or (server.started.done() and server.outdated()):
-            server = self._server = _Server(self._content, self._base)
-            self._servers.add(server)
+        if server is None or server.gone or (server.ready and server.outdated()):
+            server = self._server = self._start()
+        elif server.forks >= _FORKS_PER_SERVER - _AHEAD:
+            server = self._succeed(server)
         try:
             await asyncio.shield(server.started)
         except EngineError:
@@ -137,11 +140,27 @@ class ForkEngine:
             raise
         return server
 
+    def _start(self) -> "_Server":
+        server = _Server(self._content, self._base)
+        self._servers.add(server)
+        return server
+
+    def _succeed(self, server: "_Server") -> "_Server":
+        """Have a successor get ready, use it once it is, and until then go on with the one there is."""
+        if self._next is None:
+            self._next = self._start()
+        if self._next.started.done():
+            ended, self._next = self._next, None
+            if ended.ready:
+                self._server = ended
+                self._dismiss_if_worn(server)
+                return ended
+            self._servers.discard(ended)  # it could not start: try again with the next run
+        return server
+
     def _count(self, server: "_Server") -> None:
         server.runs += 1
         server.forks += 1
-        if server.forks >= _FORKS_PER_SERVER and self._server is server:
-            self._server = None
 
     def _dismiss_if_worn(self, server: "_Server") -> None:
         """A server that gets no more runs, and has none, ends by itself when nobody speaks to it any more."""
@@ -163,6 +182,11 @@ class _Server:
         self._code: dict[str, float] = {}
         self._looked = 0.0
         self.started = asyncio.ensure_future(self._start(content, base))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has imported everything and lives."""
+        return self.started.done() and not self.started.exception() and not self.gone
 
     def outdated(self) -> bool:
         """Whether a plugin that it has imported was replaced since; looked at now and then."""

@@ -29,6 +29,10 @@ _ALWAYS = (
     "kubernetes.stream",
 )
 _LOADERS = (loader.action_loader, loader.filter_loader, loader.lookup_loader, loader.test_loader)
+_WHOLE = (  # looked through for every run
+    *(loader.strategy_loader, loader.connection_loader, loader.callback_loader, loader.shell_loader),
+    *(loader.inventory_loader, loader.vars_loader, loader.become_loader),
+)
 _WITHOUT_CLASSES = (loader.filter_loader, loader.test_loader)
 
 
@@ -40,7 +44,7 @@ def preload(content: Iterable[Path]) -> list[str]:
     """
     for name in _ALWAYS:
         importlib.import_module(name)
-    for each in (loader.strategy_loader, loader.connection_loader, loader.callback_loader):
+    for each in _WHOLE:
         list(each.all(class_only=True))
     waiting, seen = list(content), set[str]()
     while waiting:

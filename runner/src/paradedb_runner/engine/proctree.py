@@ -38,6 +38,17 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def childless() -> bool:
+    """
+    Whether we have no children, not even ended ones; then there is nothing below us. Looks at nothing else.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
+
+
 def children(parent: int) -> list[int]:
     """Live processes started by ``parent``, or left to it."""
     return [pid for pid, above in _processes() if above == parent]
