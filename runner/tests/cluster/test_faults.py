@@ -126,10 +126,11 @@ def test_a_token_that_is_no_longer_accepted(cluster, start, relay, tmp_path):
 def test_a_wall_clock_that_jumps(cluster, start, tmp_path):
     (tmp_path / "clock").write_text("0")
     path = filter(None, [str(CLOCK), os.environ.get("PYTHONPATH")])
-    runner = start(
-        *("--leader-elect", f"--leader-election-namespace={cluster.namespace}", "--reconcile-period=1s"),
-        environment={"PYTHONPATH": os.pathsep.join(path), "TEST_CLOCK": str(tmp_path / "clock")},
-    )
+    flags = ("--leader-elect", f"--leader-election-namespace={cluster.namespace}", "--reconcile-period=1s")
+    environment = {"PYTHONPATH": os.pathsep.join(path), "TEST_CLOCK": str(tmp_path / "clock")}
+    runner = start(*flags, environment=environment)
+    until(lambda: runner.lines("became the leader"))
+    start(*flags, environment=environment)  # it waits for a lease whose end it must not see in the clock
     meanwhile = Meanwhile(cluster)
     meanwhile.before()
     for hours in (1, -1):
