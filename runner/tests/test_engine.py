@@ -287,6 +287,17 @@ async def test_several_hosts_are_counted_together(engine, short):
     assert {event.host for event in events} == {"one", "two"}
 
 
+async def test_variables_beside_an_inventory_count(engine, short):
+    inventory = short / "inventory"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts").write_text("[shelf]\none ansible_connection=local\n")
+    (inventory / "group_vars" / "shelf.yml").write_text("word: beside\n")
+    playbook = short / "play.yml"
+    playbook.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n  - name: '{{ word }}'\n    debug:\n")
+    _, events = await start(engine, short, Playbook(playbook), "run1", {}, inventory=inventory)
+    assert [event.task for event in events] == ["beside"]
+
+
 async def test_a_handler_runs_with_fresh_values_every_time(run):
     outcome, events = await run(
         play("""

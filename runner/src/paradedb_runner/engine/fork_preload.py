@@ -29,9 +29,11 @@ _ALWAYS = (
     "kubernetes.stream",
 )
 _LOADERS = (loader.action_loader, loader.filter_loader, loader.lookup_loader, loader.test_loader)
-_WHOLE = (  # looked through for every run
+# Looked through for every run. Plugins of variables are not among them: loaded before the inventory is known,
+# those of group_vars find nothing.
+_WHOLE = (
     *(loader.strategy_loader, loader.connection_loader, loader.callback_loader, loader.shell_loader),
-    *(loader.inventory_loader, loader.vars_loader, loader.become_loader),
+    *(loader.inventory_loader, loader.become_loader),
 )
 _WITHOUT_CLASSES = (loader.filter_loader, loader.test_loader)
 
