@@ -1,4 +1,4 @@
-"""The ansible-runner engine with real Ansible, and what it takes a run for."""
+"""Both engines with real Ansible, and what a run is taken for."""
 
 import asyncio
 import contextlib
@@ -298,9 +298,8 @@ async def test_variables_beside_an_inventory_count(engine, short):
     assert [event.task for event in events] == ["beside"]
 
 
-async def test_a_handler_runs_with_fresh_values_every_time(run):
-    outcome, events = await run(
-        play("""
+async def test_a_handler_runs_with_fresh_values_every_time(run, short):
+    text = play("""
 - ansible.builtin.command: echo 1
   notify: tell
 - ansible.builtin.set_fact: {word: first}
@@ -309,11 +308,10 @@ async def test_a_handler_runs_with_fresh_values_every_time(run):
   notify: tell
 - ansible.builtin.set_fact: {word: second}
 """)
-        + "  handlers:\n  - name: tell\n    ansible.builtin.debug: {msg: '{{ word }}'}\n"
-        + "  - name: never\n    ansible.builtin.debug:\n"
-    )
+    handler = f"ansible.builtin.shell: 'echo {{{{ word }}}} >> {short}/told'"
+    outcome, _ = await run(text + f"  handlers:\n  - name: tell\n    {handler}\n")
     assert judge(outcome) is None
-    assert [event.task for event in events].count("tell") == 2
+    assert (short / "told").read_text().split() == ["first", "second"]
 
 
 async def test_artifacts_are_written_where_asked_for(engine, short):
@@ -377,6 +375,87 @@ async def test_a_module_that_breaks_is_a_failure(run_module):
     assert "broken" in outcome.error
 
 
+@pytest.fixture
+def ours(engine: Engine, short: Path) -> Run:
+    """Run a module of this project's collection, which has no function main and needs no API."""
+
+    async def go(**arguments: Any) -> ModuleOutcome:
+        content = Playbook(short / "none.yml")
+        with input_directory(short, "module1", content, {}, None) as directory:
+            environment = run_environment(make_settings(), content, directory.temporary, None)
+            name = "paradedb.db.requeue_after"
+            return await engine.run_module(
+                ModuleRequest("module1", directory.root, name, arguments, environment)
+            )
+
+    return go
+
+
+async def test_a_module_that_is_only_a_program_runs(ours):
+    assert await ours(time="5s") == ModuleOutcome(requeue_after=5)
+
+
+async def test_its_wrong_arguments_are_told(ours):
+    assert "later" in (await ours(time="later")).error
+
+
+async def test_a_task_that_needs_no_worker_reports_as_one_that_has_one(run):
+    """The tasks of this collection run in the process of the run: nobody can tell from what is reported."""
+    outcome, events = await run(
+        play("""
+- name: Fine
+  paradedb.db.requeue_after: {time: 7s}
+  register: asked
+- name: Seen by the next
+  ansible.builtin.assert: {that: [asked.requeue_after == 7, asked is not failed]}
+- name: Twice
+  paradedb.db.requeue_after: {time: "{{ item }}s"}
+  loop: [8, 9]
+- name: Left out
+  paradedb.db.requeue_after: {time: 1s}
+  when: false
+- name: Wrong, but minded by nobody
+  paradedb.db.requeue_after: {time: never}
+  ignore_errors: true
+- name: Hidden
+  paradedb.db.requeue_after: {time: hunter2}
+  no_log: true
+  failed_when: false
+- name: Tried again
+  paradedb.db.requeue_after: {time: 3s}
+  register: again
+  until: again.requeue_after == 3
+  retries: 2
+  delay: 0
+- block:
+    - name: Broken
+      paradedb.db.requeue_after: {time: broken}
+  rescue:
+    - name: Mended
+      ansible.builtin.assert: {that: ["'broken' in ansible_failed_result.msg"]}
+- name: Elsewhere
+  paradedb.db.requeue_after: {time: 4s}
+  environment: {WORD: x}
+""")
+    )
+    assert [(event.outcome, event.task, event.ignored) for event in events] == [
+        ("ok", "Fine", False),
+        ("ok", "Seen by the next", False),
+        ("ok", "Twice", False),
+        ("skipped", "Left out", False),
+        ("failed", "Wrong, but minded by nobody", True),
+        ("ok", "Hidden", False),
+        ("ok", "Tried again", False),
+        ("failed", "Broken", False),
+        ("ok", "Mended", False),
+        ("ok", "Elsewhere", False),
+    ]
+    assert outcome.stats == Stats(ok=8, skipped=1, rescued=1, ignored=1, hosts=1)
+    assert outcome.requeue_after == [7, 3, 4]
+    assert "hunter2" not in repr((outcome, events))
+    assert judge(outcome) is None
+
+
 # The fork server
 
 
@@ -435,6 +514,48 @@ async def test_a_server_killed_during_a_run_takes_the_run_with_it(forks, short):
     assert started("sleep") == []
 
 
+async def test_to_end_a_run_at_its_very_start_harms_no_other(forks, short):
+    """A run has the server's handlers until it sets its own: a signal in between must not reach those."""
+    await one_run(forks, short)
+    other = asyncio.create_task(one_run(forks, short, "other", SLEEPER))
+    await sleeping(300)
+    for number in range(15):
+        going = asyncio.create_task(one_run(forks, short, f"brief{number}"))
+        await until(lambda: any(each.runs > 1 for each in forks._servers))
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+    assert not other.done()
+    other.cancel()
+    await asyncio.wait({other})
+
+
+async def test_a_server_that_cannot_be_started_is_tried_again(forks, short, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(EngineError, match="cannot be started"):
+            await one_run(forks, short)
+    assert judge(await one_run(forks, short)) is None
+
+
+async def test_server_and_run_killed_together_leave_nothing(forks, short):
+    going = asyncio.create_task(one_run(forks, short, text=SLEEPER))
+    above = lineage(await sleeping(300))
+    for pid in (above[-1], above[-2]):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EngineError):
+        await going
+    assert started("sleep") == []
+    await until(lambda: ended_children() == [], 30)
+
+
+def ended_children() -> list[int]:
+    """Our children that have ended and that nobody has collected."""
+    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    fields = [(stat.split()[0], *stat.rpartition(")")[2].split()[:2]) for stat in stats]
+    return [int(pid) for pid, state, parent in fields if state == "Z" and int(parent) == os.getpid()]
+
+
 async def test_many_runs_leave_no_process_descriptor_or_file(forks, short):
     await one_run(forks, short)
     (server,) = proctree.children(os.getpid())
@@ -466,6 +587,7 @@ async def test_replaced_code_of_a_collection_is_used(short, monkeypatch):
             (plugins / "say.py").write_text(code.replace("WORD", word))
             outcome, _ = await start(engine, short, Playbook(playbook), word, {})
             assert outcome.requeue_after == [word]
+        await until(lambda: len(proctree.children(os.getpid())) == 1, 30)  # the outdated server has ended
     finally:
         await engine.close()
 

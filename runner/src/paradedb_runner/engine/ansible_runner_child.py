@@ -21,7 +21,7 @@ import ansible_runner
 
 from paradedb_runner.engine import proctree, runner_events
 
-_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_GRACE = 3.0  # seconds between SIGTERM and SIGKILL; a lost lease leaves us five
 _OPEN_FILES = 4096  # the terminal library closes every possible descriptor: a limit may be a billion
 _KEPT_LINES = 200
 

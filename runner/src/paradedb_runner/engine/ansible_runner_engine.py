@@ -21,7 +21,7 @@ from paradedb_runner.engine.interface import (
     TaskEvent,
     judge,
     note,
-    shorten,
+    shorten_front,
 )
 from paradedb_runner.tasks import outlast
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 1 << 20
 _ERROR_BYTES = 4096
-_GRACE = 10.0  # seconds a child gets for ending its own tree, more than it gives its processes
+_GRACE = 6.0  # seconds a child gets for ending its own tree, more than it gives its processes
 
 
 class AnsibleRunnerEngine:
@@ -112,7 +112,7 @@ async def _converse(child: Process, request: RunRequest, on_event: Callable[[Tas
         if not reported:
             await asyncio.wait({errors}, timeout=1)  # its end, unless an orphan holds the other side
             said = errors.result() if errors.done() else ""
-            raise EngineError(shorten(said) or "the process of the run was killed")
+            raise EngineError(shorten_front(said) or "the process of the run was killed")
         return outcome
     finally:
         errors.cancel()

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import resource
+import runpy
 import signal
 import sys
 import tempfile
@@ -26,8 +27,11 @@ from ansible.plugins.loader import init_plugin_loader
 
 from paradedb_runner.engine import fork_inline, fork_preload, proctree, runner_events
 
-_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_GRACE = 3.0  # seconds between SIGTERM and SIGKILL; a lost lease leaves us five
 _OPEN_FILES = 4096
+_OBJECTS = (
+    100_000  # between collections; most runs are over before, and a collection costs more than it finds
+)
 
 
 class Report:
@@ -66,6 +70,8 @@ def preload(content: Iterable[str]) -> list[str]:
     fork_inline.install()
     # The playbook command will set it up once more, which changes nothing.
     warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
+    # A module that was imported here is run once more as a program, on purpose.
+    warnings.filterwarnings("ignore", ".* found in sys.modules after import of package", RuntimeWarning)
     return fork_preload.preload([Path(each) for each in content])
 
 
@@ -78,6 +84,7 @@ def work(request: dict[str, Any], report: int, server: int) -> None:
     Report.current = Report(report)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by the server across the fork
     proctree.adopt_orphans()
     proctree.die_with(server)
     _settle_in(request)
@@ -92,7 +99,7 @@ def _settle_in(request: dict[str, Any]) -> None:
     """
     Environment, directory and limits of the run; Ansible's settings are read again from the environment.
     """
-    gc.disable()  # a run is short, and a collection would touch, and so copy, much of what it shares
+    gc.set_threshold(_OBJECTS)
     os.environ.update(request["environment"])
     os.environ[proctree.MARK] = request["ident"]
     os.chdir(request["cwd"])
@@ -136,13 +143,13 @@ def _playbook(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _module(request: dict[str, Any]) -> dict[str, Any]:
-    """Call the module's own main with its arguments where a module finds them; its answer is on stdout."""
+    """Run the module as a program, with its arguments where it finds them; its answer is on stdout."""
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": request["arguments"]}).encode()
     basic._ANSIBLE_PROFILE = "legacy"
     answer = io.StringIO()
     try:
         with contextlib.redirect_stdout(answer), contextlib.suppress(SystemExit):
-            fork_preload.module(request["module"]).main()
+            runpy.run_module(fork_preload.module_path(request["module"]), run_name="__main__", alter_sys=True)
         result = json.loads(answer.getvalue())
     except Exception as error:
         result = {"failed": True, "msg": f"{type(error).__name__}: {error}"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from paradedb_runner.engine.interface import (
     Stats,
     TaskEvent,
     note,
-    shorten,
+    shorten_front,
 )
 from paradedb_runner.tasks import outlast
 
@@ -34,6 +35,7 @@ _LONGEST_LINE = 1 << 20
 _FORKS_PER_SERVER = 500  # whatever little a server may keep of its forks goes with it
 _AHEAD = 50  # forks before that, its successor is started
 _LOOK_AT_CODE = 5.0  # seconds between looks at the files of plugins
+_PROGRAM = "paradedb_runner.engine.fork_server"
 _START = 120.0  # seconds to import everything, on a machine that is busy
 
 
@@ -90,6 +92,7 @@ class ForkEngine:
         """End all servers; runs have ended before."""
         await asyncio.gather(*(server.started for server in self._servers), return_exceptions=True)
         await asyncio.gather(*(server.stop() for server in self._servers))
+        await asyncio.gather(*(server.mourning for server in self._servers if server.mourning))
         self._servers.clear()
         self._server = self._next = None
 
@@ -102,10 +105,12 @@ class ForkEngine:
         try:
             yield reader
         finally:
-            await outlast(asyncio.ensure_future(server.end(ident, reader)))
-            transport.close()
-            server.runs -= 1
-            self._dismiss_if_worn(server)
+            try:
+                await outlast(asyncio.ensure_future(server.end(ident, reader)))
+            finally:
+                transport.close()
+                server.runs -= 1
+                self._dismiss_if_worn(server)
 
     async def _order(
         self, message: dict[str, Any], directory: Path
@@ -116,6 +121,8 @@ class ForkEngine:
             try:
                 reader, transport = await _fork(server, message, directory)
             except OSError as error:
+                if error.errno == errno.EMSGSIZE:
+                    raise EngineError("the arguments of the run are too long") from error
                 log.warning("the fork server is gone: %s", error)
                 self._server = None if self._server is server else self._server
                 self._dismiss_if_worn(server)
@@ -128,7 +135,10 @@ class ForkEngine:
         """The server for the next run. A start goes on when the run that asked for it is cancelled."""
         server = self._server
         if server is None or server.gone or (server.ready and server.outdated()):
-            server = self._server = self._start()
+            old, server = server, self._start()
+            self._server = server
+            if old:
+                self._dismiss_if_worn(old)
         elif server.forks >= _FORKS_PER_SERVER - _AHEAD:
             server = self._succeed(server)
         try:
@@ -143,7 +153,18 @@ class ForkEngine:
     def _start(self) -> "_Server":
         server = _Server(self._content, self._base)
         self._servers.add(server)
+        server.mourning = asyncio.ensure_future(self._mourn(server))
         return server
+
+    async def _mourn(self, server: "_Server") -> None:
+        """
+        When a server has died, its runs have become ours. They hold their reports open, and nobody else would
+        end them.
+        """
+        await server.ended()
+        pids = {each.pid for each in self._servers}
+        await asyncio.to_thread(proctree.end_all, lambda: proctree.forks_left(_PROGRAM, pids), 0)
+        proctree.reap(pids)
 
     def _succeed(self, server: "_Server") -> "_Server":
         """Have a successor get ready, use it once it is, and until then go on with the one there is."""
@@ -177,11 +198,24 @@ class _Server:
         self.forks = 0
         self.runs = 0
         self.ending: asyncio.Future[None] | None = None
+        self.mourning: asyncio.Future[None] | None = None
         self._process: Process | None = None
         self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._code: dict[str, float] = {}
         self._looked = 0.0
-        self.started = asyncio.ensure_future(self._start(content, base))
+        self.started = asyncio.ensure_future(self._start_or_say_why(content, base))
+
+    async def ended(self) -> None:
+        """Wait until there is no such process, or never was."""
+        with contextlib.suppress(EngineError):
+            await asyncio.shield(self.started)
+        if self._process:
+            await self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+        return self._process.pid if self._process else 0
 
     @property
     def ready(self) -> bool:
@@ -198,13 +232,23 @@ class _Server:
 
     @property
     def gone(self) -> bool:
-        """Whether it has ended."""
-        return self._process is not None and self._process.returncode is not None
+        """Whether it has ended, or never came to be."""
+        if self._process is None:
+            return self.started.done()
+        return self._process.returncode is not None
+
+    async def _start_or_say_why(self, content: Sequence[Path], base: Path) -> None:
+        try:
+            await self._start(content, base)
+        except OSError as error:  # no memory or process left, say; the next run tries again
+            self._control.close()
+            self._theirs.close()
+            raise EngineError(f"the fork server cannot be started: {error}") from error
 
     async def _start(self, content: Sequence[Path], base: Path) -> None:
         arguments = [str(self._theirs.fileno()), str(os.getpid()), *map(str, content)]
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "paradedb_runner.engine.fork_server", *arguments),
+            *(sys.executable, "-m", _PROGRAM, *arguments),
             stdin=DEVNULL,
             stdout=sys.__stderr__.fileno() if sys.__stderr__ else DEVNULL,
             pass_fds=[self._theirs.fileno()],
@@ -224,8 +268,13 @@ class _Server:
         self._looked = loop.time()
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Hand over one message. Raises OSError if the server is gone or does not listen."""
-        socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
+        """
+        Hand over one message. Raises OSError if the server is gone, or the message longer than it reads.
+        """
+        data = json.dumps(message).encode()
+        if len(data) > MESSAGE:
+            raise OSError(errno.EMSGSIZE, "the message is too long")
+        socket.send_fds(self._control, [data], list(descriptors))
 
     async def end(self, ident: str, reader: asyncio.StreamReader) -> None:
         """See that a run has ended: its report has, once no process of it is left."""
@@ -238,8 +287,8 @@ class _Server:
             log.warning("run %s does not end, killing the fork server", ident)
             self.kill()
             await _drained(reader)
-        if self.gone:
-            await asyncio.to_thread(proctree.end_all, lambda: proctree.orphans(ident), 0)
+        if self.gone and self.mourning:
+            await asyncio.shield(self.mourning)
 
     def kill(self) -> None:
         """End it at once, and its runs with it."""
@@ -311,5 +360,5 @@ def _message(request: RunRequest) -> dict[str, Any]:
 
 def _last_words(directory: Path) -> str:
     """What a run that broke off printed last."""
-    said = (directory / "output").read_text(errors="replace").strip()[-4096:]
-    return shorten(said) or "the process of the run was killed"
+    said = (directory / "output").read_text(errors="replace").strip()
+    return shorten_front(said) or "the process of the run was killed"

@@ -8,7 +8,10 @@ ansible-core, so it is done for the release series it was tried with, and elsewh
 """
 
 import io
+import sys
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from typing import Any, TextIO
 
 from ansible._internal import _task
 from ansible.executor.process.worker import WorkerProcess
@@ -34,7 +37,7 @@ class InlineWorker(WorkerProcess):
 
     def start(self) -> None:
         """Run the task here to its end, or fork for it."""
-        if not _asks_for_it(self._task):
+        if not _may_run_here(self._task, self._task_vars):
             super().start()
             return
         self._inline = True
@@ -43,8 +46,8 @@ class InlineWorker(WorkerProcess):
         self._task = _copy(self._task)
         try:
             with (
-                redirect_stdout(io.StringIO()),
-                redirect_stderr(io.StringIO()),
+                redirect_stdout(_Through(sys.stdout)),
+                redirect_stderr(_Through(sys.stderr)),
                 _task.TaskContext.create(task=self._task, task_vars=self._task_vars, host_name=host.name),
             ):
                 self._run()
@@ -70,6 +73,23 @@ def _copy(task: Task) -> Task:
     return copied
 
 
-def _asks_for_it(task: Task) -> bool:
+def _may_run_here(task: Task, task_vars: Mapping[str, Any]) -> bool:
+    """Whether the action asks for it and has nothing to do that needs another process or machine."""
+    if task.delegate_to or any(task.environment or []) or task_vars.get("ansible_connection") != "local":
+        return False
     action = action_loader.get(task.resolved_action or task.action, class_only=True)
     return getattr(action, "RUNS_INLINE", False)
+
+
+class _Through(io.StringIO):
+    """What a worker takes for the output it captured: nothing, since everything is passed on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 from ansible.plugins import loader
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
@@ -62,10 +61,10 @@ def preload(content: Iterable[Path]) -> list[str]:
     return [file for file in loaded if file]
 
 
-def module(name: str) -> ModuleType:
-    """The Python code of a collection's module. Raises ImportError."""
+def module_path(name: str) -> str:
+    """Where Python finds a collection's module."""
     namespace, collection, plugin = name.split(".")
-    return importlib.import_module(f"ansible_collections.{namespace}.{collection}.plugins.modules.{plugin}")
+    return f"ansible_collections.{namespace}.{collection}.plugins.modules.{plugin}"
 
 
 def _load(name: str) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from paradedb_runner.engine import proctree
 
-GRACE = 10.0  # seconds a run gets to end its own tree, more than it gives its processes
+GRACE = 6.0  # seconds a run gets to end its own tree, more than it gives its processes
 MESSAGE = 1 << 17  # bytes, of the longest message
 CALLBACKS = Path(__file__).parent / "callback_plugins"
 _DESCRIPTORS = 2
@@ -80,9 +80,12 @@ class ForkServer:
             return
         report, output = descriptors
         server = os.getpid()
+        # Until the run has a handler of its own it has ours, which is about the server: signals wait so long.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
             self._become_run(message, report, output, server)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._runs[pid] = message["ident"]
         os.close(report)
         os.close(output)

@@ -165,6 +165,12 @@ def shorten(text: str, limit: int = _MESSAGE_LIMIT) -> str:
     return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "..."
 
 
+def shorten_front(text: str, limit: int = _MESSAGE_LIMIT) -> str:
+    """As ``shorten``, but what is kept is the end, where programs say what they die of."""
+    data = text.encode()
+    return text if len(data) <= limit else "..." + data[3 - limit :].decode(errors="ignore")
+
+
 def task_failure(result: Mapping[str, Any], task: str) -> str:
     """
     The message of a failed task as it may be shown: nothing of a result that ``no_log`` hides.
