@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from paradedb_runner.engine import proctree
 from paradedb_runner.engine.fork_server import GRACE, MESSAGE
@@ -162,9 +163,8 @@ class ForkEngine:
         end them.
         """
         await server.ended()
-        pids = {each.pid for each in self._servers}
-        await asyncio.to_thread(proctree.end_all, lambda: proctree.forks_left(_PROGRAM, pids), 0)
-        proctree.reap(pids)
+        await asyncio.to_thread(proctree.end_all, lambda: proctree.forks_left(server.name), 0)
+        proctree.reap({each.pid for each in self._servers})
 
     def _succeed(self, server: "_Server") -> "_Server":
         """Have a successor get ready, use it once it is, and until then go on with the one there is."""
@@ -195,6 +195,7 @@ class _Server:
 
     def __init__(self, content: Sequence[Path], base: Path) -> None:
         """Begin to start it; ``started`` says when it has imported everything, or raises EngineError."""
+        self.name = uuid4().hex
         self.forks = 0
         self.runs = 0
         self.ending: asyncio.Future[None] | None = None
@@ -246,7 +247,7 @@ class _Server:
             raise EngineError(f"the fork server cannot be started: {error}") from error
 
     async def _start(self, content: Sequence[Path], base: Path) -> None:
-        arguments = [str(self._theirs.fileno()), str(os.getpid()), *map(str, content)]
+        arguments = [str(self._theirs.fileno()), str(os.getpid()), self.name, *map(str, content)]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", _PROGRAM, *arguments),
             stdin=DEVNULL,

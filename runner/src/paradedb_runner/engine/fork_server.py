@@ -1,6 +1,7 @@
 """
-The fork server: ``python -m paradedb_runner.engine.fork_server FD PARENT CONTENT...``, a process that has
-imported everything and forks once for every run.
+The fork server: ``python -m paradedb_runner.engine.fork_server FD PARENT NAME CONTENT...``, a process that
+has imported everything and forks once for every run. NAME is only there to be found in its command line and
+its forks'.
 
 Importing Ansible, the Kubernetes client and the plugins of a role takes longer than most passes. Here it
 happens once. What makes forking sound is kept: one thread, no connection and no run's data in this process,
@@ -173,7 +174,7 @@ def main() -> int:
     proctree.adopt_orphans()
     proctree.die_with(int(sys.argv[2]))
     child = _import_child()
-    files = child.preload(sys.argv[3:])
+    files = child.preload(sys.argv[4:])
     gc.collect()
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
     control.send(json.dumps(files).encode())

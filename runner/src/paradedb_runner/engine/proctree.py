@@ -82,26 +82,21 @@ def orphans(ident: str) -> list[int]:
     return [pid for pid, parent in _processes() if parent == us and mark in _environment(pid)]
 
 
-def forks_left(program: str, own: Iterable[int]) -> list[int]:
+def forks_left(name: str) -> list[int]:
     """
-    Our own direct children that are forks of the Python module ``program``, or were started by one, without
-    ``own``: what is left when a fork server was killed. A fork has the command line of what it was forked
-    from.
+    Our own direct children that are forks of the process with the argument ``name``, or were started by one:
+    what is left when it was killed. A fork has the command line of what it was forked from.
     """
-    spared, us = set(own), os.getpid()
-    return [
-        pid for pid, parent in _processes() if parent == us and pid not in spared and _is_of(pid, program)
-    ]
+    us = os.getpid()
+    return [pid for pid, parent in _processes() if parent == us and _is_of(pid, name)]
 
 
-def _is_of(pid: int, program: str) -> bool:
+def _is_of(pid: int, name: str) -> bool:
     try:
         words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return program.encode() in words or any(
-        item.startswith(f"{MARK}=".encode()) for item in _environment(pid)
-    )
+    return name.encode() in words or any(item.startswith(f"{MARK}=".encode()) for item in _environment(pid))
 
 
 def end_all(find: Callable[[], Iterable[int]], grace: float) -> None:
