@@ -38,7 +38,7 @@ def make(served, tmp_path):
     return fake, build
 
 
-async def test_line_07_no_pass_starts_before_every_watch_is_in_sync(make):
+async def test_no_pass_starts_before_every_watch_is_in_sync(make):
     fake, build = make
     fake.put("demos", "a")
     fake.faults += [Fault("GET", 500, "/configmaps") for _ in range(2)]
@@ -53,7 +53,7 @@ async def test_line_07_no_pass_starts_before_every_watch_is_in_sync(make):
     following.cancel()
 
 
-async def test_line_09_one_run_for_a_resource_at_a_time_and_many_resources_at_once(make):
+async def test_one_run_for_a_resource_at_a_time_and_many_resources_at_once(make):
     fake, build = make
     engine = FakeEngine()
     async with working(build(engine, run_slots=4)):
@@ -66,7 +66,7 @@ async def test_line_09_one_run_for_a_resource_at_a_time_and_many_resources_at_on
     assert engine.most == 4
 
 
-async def test_line_09_a_change_during_a_run_gives_exactly_one_more(make):
+async def test_a_change_during_a_run_gives_exactly_one_more(make):
     fake, build = make
     engine = FakeEngine()
     engine.block = asyncio.Event()
@@ -138,7 +138,7 @@ async def test_a_deletion_ends_the_run_and_finalizes(make):
     assert len(engine.names) == 2
 
 
-async def test_line_14_dependents_bring_their_owner_back(make):
+async def test_dependents_bring_their_owner_back(make):
     fake, build = make
     engine = FakeEngine()
     async with working(build(engine)):
@@ -157,7 +157,7 @@ async def test_line_14_dependents_bring_their_owner_back(make):
     assert engine.names == ["a"] * 3
 
 
-async def test_line_14_a_dependent_kind_is_watched_once_for_all_its_owners(make):
+async def test_a_dependent_kind_is_watched_once_for_all_its_owners(make):
     fake, build = make
     other = Watch(OTHER, ROLE, manage_status=False, dependents=(DependentKind(CONFIG_MAP),))
     async with working(build(FakeEngine(), demo(), other)):
@@ -218,7 +218,7 @@ async def test_a_dependent_that_every_pass_changes_becomes_a_storm_and_then_rare
     assert event["message"].startswith("ConfigMap c changes without end")
 
 
-async def test_line_15_a_drain_lets_running_passes_end_and_starts_no_more(make):
+async def test_a_drain_lets_running_passes_end_and_starts_no_more(make):
     fake, build = make
     engine = FakeEngine()
     engine.block = asyncio.Event()
@@ -246,7 +246,7 @@ async def test_line_15_a_drain_lets_running_passes_end_and_starts_no_more(make):
     assert (len(engine.names), engine.cancelled) == (1, 0)
 
 
-async def test_line_17_what_was_there_at_start_waits_behind_events(make):
+async def test_what_was_there_at_start_waits_behind_events(make):
     fake, build = make
     for number in range(5):
         fake.put("demos", f"old{number}")

@@ -53,7 +53,7 @@ def test_an_owner_that_lives_in_no_namespace_is_found_from_one():
     assert [owner.namespace for owner in cluster_scoped(owned()).owners] == [""]
 
 
-def test_line_16_of_a_dependent_no_content_is_remembered():
+def test_of_a_dependent_no_content_is_remembered():
     record = digest(owned(data={"password": "aHVudGVyMg=="}))
     assert "aHVudGVyMg" not in repr(record)
     assert len(record.content) == 16
@@ -81,7 +81,7 @@ def test_line_16_of_a_dependent_no_content_is_remembered():
         (owned(), {"kind": "ConfigMap", "apiVersion": "v1", **owned()}, Effect.VERSION),
     ],
 )
-def test_line_16_a_status_is_told_from_content(old, new, effect):
+def test_a_status_is_told_from_content(old, new, effect):
     assert effect_of(digest(old), digest(new)) is effect
 
 

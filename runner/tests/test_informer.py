@@ -41,7 +41,7 @@ async def informing(api: Any, **options: Any) -> Iterator[tuple[Informer[Any], R
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_line_01_lists_in_pages_of_500_then_watches_from_the_version_of_the_list(served):
+async def test_lists_in_pages_of_500_then_watches_from_the_version_of_the_list(served):
     fake, api = served
     for number in range(1203):
         fake.put("demos", f"d{number:04}")
@@ -59,7 +59,7 @@ async def test_line_01_lists_in_pages_of_500_then_watches_from_the_version_of_th
         assert fake.watching("demos")[0].query["resourceVersion"] == str(listed_at)
 
 
-async def test_line_02_asks_for_bookmarks_and_resumes_from_them(served):
+async def test_asks_for_bookmarks_and_resumes_from_them(served):
     fake, api = served
     async with informing(api) as (_, recorder):
         await until(lambda: fake.watching("demos"))
@@ -73,7 +73,7 @@ async def test_line_02_asks_for_bookmarks_and_resumes_from_them(served):
         assert recorder.changes == []
 
 
-async def test_line_03_server_timeout_is_random_between_5_and_10_minutes(served):
+async def test_server_timeout_is_random_between_5_and_10_minutes(served):
     fake, api = served
     async with informing(api):
         for wanted in range(1, 9):
@@ -84,7 +84,7 @@ async def test_line_03_server_timeout_is_random_between_5_and_10_minutes(served)
     assert len(set(timeouts)) > 1
 
 
-async def test_line_03_a_half_open_stream_is_noticed_by_the_client(served):
+async def test_a_half_open_stream_is_noticed_by_the_client(served):
     fake, api = served
     async with informing(api, read_timeout=0.2) as (informer, recorder):
         await until(lambda: fake.watching("demos"))
@@ -96,7 +96,7 @@ async def test_line_03_a_half_open_stream_is_noticed_by_the_client(served):
         assert recorder.kinds() == [("missed", "add")]
 
 
-async def test_line_04_resumes_from_the_last_version_after_a_disconnect(served):
+async def test_resumes_from_the_last_version_after_a_disconnect(served):
     fake, api = served
     async with informing(api) as (_, recorder):
         await until(lambda: fake.watching("demos"))
@@ -112,7 +112,7 @@ async def test_line_04_resumes_from_the_last_version_after_a_disconnect(served):
 
 
 @pytest.mark.parametrize("form", ["http", "event"])
-async def test_line_05_after_410_it_lists_again_and_makes_up_for_missed_deletes(served, form):
+async def test_after_410_it_lists_again_and_makes_up_for_missed_deletes(served, form):
     fake, api = served
     for name in ("kept", "changed", "removed", "reborn"):
         fake.put("demos", name, spec={"n": 1})
@@ -147,7 +147,7 @@ async def test_line_05_after_410_it_lists_again_and_makes_up_for_missed_deletes(
         await until(lambda: len(fake.watching("demos")) >= 2)
 
 
-async def test_line_05_a_page_token_that_expires_falls_back_to_one_large_list(served):
+async def test_a_page_token_that_expires_falls_back_to_one_large_list(served):
     fake, api = served
     for number in range(600):
         fake.put("demos", f"d{number}")
@@ -163,7 +163,7 @@ async def test_line_05_a_page_token_that_expires_falls_back_to_one_large_list(se
         assert "limit" not in fake.listing("demos")[-1].query
 
 
-def test_line_06_pauses_grow_from_800_ms_to_30_s_with_jitter():
+def test_pauses_grow_from_800_ms_to_30_s_with_jitter():
     shortest = Backoff(uniform=lambda low, high: low)
     longest = Backoff(uniform=lambda low, high: high)
     assert [shortest.next() for _ in range(8)] == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]
@@ -174,7 +174,7 @@ def test_line_06_pauses_grow_from_800_ms_to_30_s_with_jitter():
 
 
 @pytest.mark.looptime
-async def test_line_06_a_watch_that_ends_at_once_is_never_a_tight_loop():
+async def test_a_watch_that_ends_at_once_is_never_a_tight_loop():
     class Closing:
         """An API that accepts every watch and ends it without a word."""
 
@@ -198,7 +198,7 @@ async def test_line_06_a_watch_that_ends_at_once_is_never_a_tight_loop():
     assert 5 <= api.watches <= 20
 
 
-async def test_line_06_the_pause_a_429_asks_for_is_kept(served, monkeypatch):
+async def test_the_pause_a_429_asks_for_is_kept(served, monkeypatch):
     fake, api = served
     fake.faults += [Fault("GET", 429, "/demos", watch=True, headers={"Retry-After": "7"})]
     slept: list[float] = []

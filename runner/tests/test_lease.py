@@ -66,7 +66,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_line_12_the_first_candidate_leads_at_once(api):
+async def test_the_first_candidate_leads_at_once(api):
     elector = candidate(api, "a")
     await elector.acquire()
     assert elector.is_leader
@@ -74,7 +74,7 @@ async def test_line_12_the_first_candidate_leads_at_once(api):
     assert api.lease["spec"]["leaseDurationSeconds"] == 15
 
 
-async def test_line_12_of_two_candidates_one_leads_while_it_renews(api):
+async def test_of_two_candidates_one_leads_while_it_renews(api):
     first, second = candidate(api, "a"), candidate(api, "b")
     await first.acquire()
     holding = asyncio.create_task(first.hold())
@@ -85,7 +85,7 @@ async def test_line_12_of_two_candidates_one_leads_while_it_renews(api):
     holding.cancel()
 
 
-async def test_line_12_a_dead_leader_is_followed_after_the_lease_duration(api):
+async def test_a_dead_leader_is_followed_after_the_lease_duration(api):
     first, second = candidate(api, "a"), candidate(api, "b")
     await first.acquire()
     started = now()
@@ -94,7 +94,7 @@ async def test_line_12_a_dead_leader_is_followed_after_the_lease_duration(api):
     assert api.lease["spec"]["leaseTransitions"] == 1
 
 
-async def test_line_12_clocks_of_others_do_not_matter(api):
+async def test_clocks_of_others_do_not_matter(api):
     await candidate(api, "a").acquire()
     api.lease["spec"]["renewTime"] = "1999-01-01T00:00:00.000000Z"
     started = now()
@@ -102,7 +102,7 @@ async def test_line_12_clocks_of_others_do_not_matter(api):
     assert now() - started >= 15, "what looks stale by its own time may be a leader with a wrong clock"
 
 
-async def test_line_12_a_released_lease_is_taken_at_once(api):
+async def test_a_released_lease_is_taken_at_once(api):
     first, second = candidate(api, "a"), candidate(api, "b")
     await first.acquire()
     waiting = asyncio.create_task(second.acquire())
@@ -114,7 +114,7 @@ async def test_line_12_a_released_lease_is_taken_at_once(api):
     assert not first.is_leader
 
 
-async def test_line_12_a_leader_that_cannot_renew_gives_up_before_others_may_start(api):
+async def test_a_leader_that_cannot_renew_gives_up_before_others_may_start(api):
     first = candidate(api, "a")
     await first.acquire()
     renewed = now()
@@ -125,7 +125,7 @@ async def test_line_12_a_leader_that_cannot_renew_gives_up_before_others_may_sta
     assert not first.is_leader
 
 
-async def test_line_12_a_request_that_hangs_does_not_outlast_the_deadline(api):
+async def test_a_request_that_hangs_does_not_outlast_the_deadline(api):
     first = candidate(api, "a")
     await first.acquire()
     renewed = now()
@@ -134,7 +134,7 @@ async def test_line_12_a_request_that_hangs_does_not_outlast_the_deadline(api):
     assert now() - renewed == pytest.approx(10)
 
 
-async def test_line_12_a_short_outage_is_survived(api):
+async def test_a_short_outage_is_survived(api):
     first = candidate(api, "a")
     await first.acquire()
     holding = asyncio.create_task(first.hold())
@@ -146,7 +146,7 @@ async def test_line_12_a_short_outage_is_survived(api):
     holding.cancel()
 
 
-async def test_line_12_a_lease_taken_away_is_noticed(api):
+async def test_a_lease_taken_away_is_noticed(api):
     first = candidate(api, "a")
     await first.acquire()
     api.lease["spec"]["holderIdentity"] = "thief"
@@ -156,7 +156,7 @@ async def test_line_12_a_lease_taken_away_is_noticed(api):
     assert now() - started <= 5
 
 
-async def test_line_12_a_write_of_our_own_that_seemed_lost_is_recognised(api):
+async def test_a_write_of_our_own_that_seemed_lost_is_recognised(api):
     first = candidate(api, "a")
     await first.acquire()
     api.lease["metadata"]["resourceVersion"] = "999"  # it arrived, its answer did not
@@ -177,7 +177,7 @@ async def test_renewing_costs_one_request(api):
     holding.cancel()
 
 
-async def test_line_12_the_lease_counts_from_the_start_of_the_attempt_that_took_it(api):
+async def test_the_lease_counts_from_the_start_of_the_attempt_that_took_it(api):
     first = candidate(api, "a")
     api.slow = 3.0  # for each of the two requests
     started = now()
@@ -187,7 +187,7 @@ async def test_line_12_the_lease_counts_from_the_start_of_the_attempt_that_took_
     assert now() - started == pytest.approx(10)
 
 
-async def test_line_12_an_attempt_that_hangs_does_not_hang_the_candidate(api):
+async def test_an_attempt_that_hangs_does_not_hang_the_candidate(api):
     first = candidate(api, "a")
     api.slow = 1000
     acquiring = asyncio.create_task(first.acquire())

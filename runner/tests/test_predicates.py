@@ -35,20 +35,20 @@ DELETED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
         (primary(**DELETED, finalizers=["a", "b"]), primary(**DELETED, finalizers=["a"]), True),
     ],
 )
-def test_line_08_predicates_compare_old_and_new(old, new, expected):
+def test_predicates_compare_old_and_new(old, new, expected):
     assert wants_pass(watch(), old, new) is expected
 
 
-def test_line_08_kinds_without_generation_count_every_change():
+def test_kinds_without_generation_count_every_change():
     assert wants_pass(watch(), {"metadata": {}}, {"metadata": {"x": 1}})
 
 
-def test_line_08_annotations_count_if_the_watch_says_so():
+def test_annotations_count_if_the_watch_says_so():
     old, new = primary(annotations={}), primary(annotations={"a": "b"})
     assert wants_pass(watch(watch_annotations_changes=True), old, new)
 
 
-def test_line_08_a_selector_filters_changes_but_never_a_deletion():
+def test_a_selector_filters_changes_but_never_a_deletion():
     selective = watch(selector=parse_query("x=1"))
     assert not wants_pass(selective, None, primary())
     assert wants_pass(selective, primary(), primary(labels={"x": "1"})), "it has just become ours"

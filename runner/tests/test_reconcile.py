@@ -360,11 +360,36 @@ async def test_status_of_a_success(make):
 async def test_a_pass_that_changes_nothing_writes_no_status(make):
     fake, build = make
     fake.put("demos", "a")
-    reconciler = build(manage_status=True)
+    quiet = RunOutcome(rc=0, stats=Stats(ok=2, hosts=1))
+    reconciler = build(FakeEngine(GOOD, quiet), manage_status=True)
     await reconciler.reconcile(A)
     writes = len(fake.writes("PATCH"))
     await reconciler.reconcile(A)
     assert len(fake.writes("PATCH")) == writes
+
+
+async def test_a_pass_that_repairs_something_tells_what_it_did(make):
+    fake, build = make
+    fake.put("demos", "a")
+    repair = RunOutcome(rc=0, stats=Stats(ok=7, changed=3, hosts=1))
+    reconciler = build(FakeEngine(GOOD, repair), manage_status=True)
+    await reconciler.reconcile(A)
+    before = {each["type"]: each for each in fake.get("demos", "a")["status"]["conditions"]}
+    await reconciler.reconcile(A)
+    after = {each["type"]: each for each in fake.get("demos", "a")["status"]["conditions"]}
+    assert after["Running"]["ansibleResult"]["changed"] == 3
+    assert after["Successful"] == before["Successful"], "it does not flap"
+
+
+@pytest.mark.parametrize(("text", "verbosity"), [("3", 3), ("-1", 0), ("250000", 7), ("debug", 1), ("", 1)])
+async def test_the_verbosity_of_a_resource_stays_within_reason(make, text, verbosity):
+    fake, build = make
+    annotation = "ansible.sdk.operatorframework.io/verbosity"
+    fake.put("demos", "a", metadata={"annotations": {annotation: text}})
+    engine = FakeEngine()
+    result = await build(engine, settings={"ansible_verbosity": 1}).reconcile(A)
+    assert result.failure is None
+    assert engine.requests[0].verbosity == verbosity
 
 
 async def test_status_of_a_failure_never_stays_running(make):
@@ -402,7 +427,7 @@ async def test_manage_status_false_never_touches_the_status(make):
     assert fake.writes("PATCH") == []
 
 
-async def test_line_13_a_status_write_is_repeated_on_what_somebody_else_wrote(make):
+async def test_a_status_write_is_repeated_on_what_somebody_else_wrote(make):
     fake, build = make
     fake.put("demos", "a", status={"conditions": []})
     fake.faults += [Fault("PATCH", 409, "/status")]

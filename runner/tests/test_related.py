@@ -62,7 +62,7 @@ async def related(api: Any, *watches: Watch, namespaces: Any = ("ns",)) -> Async
 # What is asked
 
 
-async def test_line_16_only_metadata_is_asked_for_and_only_what_the_selector_wants(served):
+async def test_only_metadata_is_asked_for_and_only_what_the_selector_wants(served):
     fake, api = served
     fake.put("configmaps", "mine", metadata=owner("a", ours="yes"), data={"x": "1"})
     fake.put("configmaps", "other", metadata=owner("a"))

@@ -34,7 +34,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_line_09_a_key_waits_once_however_often_it_is_added(queue):
+async def test_a_key_waits_once_however_often_it_is_added(queue):
     for _ in range(10):
         queue.add(A)
     queue.add(A, Lane.PERIODIC)
@@ -42,7 +42,7 @@ async def test_line_09_a_key_waits_once_however_often_it_is_added(queue):
     assert await nothing(queue)
 
 
-async def test_line_09_a_key_in_flight_is_not_handed_out_again(queue):
+async def test_a_key_in_flight_is_not_handed_out_again(queue):
     queue.add(A)
     await taken(queue)
     queue.add(A)
@@ -51,7 +51,7 @@ async def test_line_09_a_key_in_flight_is_not_handed_out_again(queue):
     assert await nothing(queue)
 
 
-async def test_line_09_adds_while_running_give_exactly_one_more_pass(queue):
+async def test_adds_while_running_give_exactly_one_more_pass(queue):
     queue.add(A)
     await taken(queue)
     for _ in range(5):
@@ -62,13 +62,13 @@ async def test_line_09_adds_while_running_give_exactly_one_more_pass(queue):
     assert await nothing(queue)
 
 
-async def test_line_09_keys_of_other_kinds_with_the_same_name_are_others(queue):
+async def test_keys_of_other_kinds_with_the_same_name_are_others(queue):
     queue.add(A)
     queue.add(key("a", OTHER))
     assert [await taken(queue), await taken(queue)] == ["a", "a"]
 
 
-async def test_line_10_of_delayed_adds_the_earliest_deadline_stays(queue):
+async def test_of_delayed_adds_the_earliest_deadline_stays(queue):
     queue.add_after(A, 50)
     queue.add_after(A, 20)
     queue.add_after(A, 90)
@@ -80,7 +80,7 @@ async def test_line_10_of_delayed_adds_the_earliest_deadline_stays(queue):
     assert await nothing(queue), "the later deadlines are gone"
 
 
-async def test_line_10_a_pass_that_starts_earlier_uses_the_deadline_up(queue):
+async def test_a_pass_that_starts_earlier_uses_the_deadline_up(queue):
     queue.add_after(A, 20)
     queue.add(A)
     assert await taken(queue) == "a"
@@ -89,56 +89,56 @@ async def test_line_10_a_pass_that_starts_earlier_uses_the_deadline_up(queue):
     assert await nothing(queue)
 
 
-async def test_line_10_deadlines_of_many_keys_fire_in_order(queue):
+async def test_deadlines_of_many_keys_fire_in_order(queue):
     queue.add_after(A, 30)
     queue.add_after(B, 10)
     assert [(await queue.get())[0].name, (await queue.get())[0].name] == ["b", "a"]
 
 
-async def test_line_11_retries_wait_30_s_doubling_to_10_min_until_forgotten(queue):
+async def test_retries_wait_30_s_doubling_to_10_min_until_forgotten(queue):
     assert [queue.retry(A) for _ in range(7)] == [30, 60, 120, 240, 480, 600, 600]
     queue.forget(A)
     assert queue.retry(A) == 30
     assert queue.retry(B) == 30, "every key counts for itself"
 
 
-async def test_line_11_retries_are_spread_by_jitter():
+async def test_retries_are_spread_by_jitter():
     queue = WorkQueue(uniform=lambda low, high: low)
     assert queue.retry(A) == pytest.approx(27)
 
 
-async def test_line_11_a_bucket_over_all_keys_spreads_a_common_failure(queue):
+async def test_a_bucket_over_all_keys_spreads_a_common_failure(queue):
     delays = [queue.retry(key(str(number))) for number in range(1000)]
     assert delays[0] == 30
     assert delays[-1] == pytest.approx(90), "900 more than the burst of 100, ten a second"
 
 
-async def test_line_11_the_bucket_fills_again():
+async def test_the_bucket_fills_again():
     bucket = TokenBucket(rate=10, burst=2)
     assert [bucket.reserve(0), bucket.reserve(0), bucket.reserve(0)] == pytest.approx([0, 0, 0.1])
     assert bucket.reserve(10) == 0
 
 
-async def test_line_11_an_event_does_not_wait_for_the_back_off(queue):
+async def test_an_event_does_not_wait_for_the_back_off(queue):
     queue.retry(A)
     queue.add(A)
     assert await taken(queue) == "a"
 
 
-async def test_line_17_events_go_before_periodic_work(queue):
+async def test_events_go_before_periodic_work(queue):
     queue.add(A, Lane.PERIODIC)
     queue.add(B)
     assert [await taken(queue), await taken(queue)] == ["b", "a"]
 
 
-async def test_line_17_an_event_lifts_a_periodic_key(queue):
+async def test_an_event_lifts_a_periodic_key(queue):
     queue.add(A, Lane.PERIODIC)
     queue.add(B, Lane.PERIODIC)
     queue.add(B)
     assert [await taken(queue), await taken(queue)] == ["b", "a"]
 
 
-async def test_line_17_periodic_work_does_not_starve(queue):
+async def test_periodic_work_does_not_starve(queue):
     queue.add(A, Lane.PERIODIC)
     order = []
     for number in range(20):
@@ -147,7 +147,7 @@ async def test_line_17_periodic_work_does_not_starve(queue):
     assert order.index("a") == 8
 
 
-async def test_line_17_a_kind_at_its_limit_does_not_hold_up_others(queue):
+async def test_a_kind_at_its_limit_does_not_hold_up_others(queue):
     queue.add(A)
     queue.add(key("o", OTHER))
     got, _ = await queue.get(lambda gvk: gvk == DEMO)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _ANNOTATION = "ansible.sdk.operatorframework.io/"
 _JITTER = (0.9, 1.1)
+_MOST_VERBOSE = 7  # -v's that Ansible tells apart
+_MOST_ARTIFACTS = 10_000
 _SOONEST = 1.0  # seconds; a task that asks for less must not make a busy loop
 
 
@@ -120,7 +122,7 @@ class Reconciler:
     def next_period(self, key: Key, obj: Object) -> float | None:
         """Seconds to the next periodic pass over a resource that needs none before; None: never."""
         try:
-            period = self._overrides(self._watches[key.gvk], obj).period
+            period = self._overrides(key, obj).period
         except ValueError:
             return 0.0  # the pass will say what is wrong
         return period * self._uniform(*_JITTER) if period else None
@@ -151,7 +153,7 @@ class Reconciler:
     async def _run_main(self, subject: _Subject) -> Result:
         watch = subject.watch
         try:
-            overrides = self._overrides(watch, subject.obj)
+            overrides = self._overrides(subject.key, subject.obj)
         except ValueError as error:
             return await self._failed(subject, "ReconcileFailed", Failure("BadAnnotation", str(error)))
         await self._say_running(subject)
@@ -172,9 +174,9 @@ class Reconciler:
     async def _finalize(self, subject: _Subject, finalizer: Finalizer) -> Result:
         watch = subject.watch
         try:
-            overrides = self._overrides(watch, subject.obj)
+            overrides = self._overrides(subject.key, subject.obj)
         except ValueError:  # a bad annotation must not keep a resource from going away
-            overrides = self._overrides(watch, {})
+            overrides = self._overrides(subject.key, {})
         await self._say_running(subject)
         variables = _variables(subject, finalizer.variables)
         outcome, failure = await self._runs.content(
@@ -221,14 +223,18 @@ class Reconciler:
             if error.status != 404:
                 raise
 
-    def _overrides(self, watch: Watch, obj: Object) -> _Overrides:
+    def _overrides(self, key: Key, obj: Object) -> _Overrides:
+        watch = self._watches[key.gvk]
+        verbosity = self._settings.kind_verbosity(key.gvk)
         annotations = metadata(obj).get("annotations") or {}
         period = self._settings.reconcile_period if watch.reconcile_period is None else watch.reconcile_period
         text = annotations.get(f"{_ANNOTATION}reconcile-period")
         return _Overrides(
             period=period if text is None else parse_duration(text),
-            verbosity=_number(annotations, "verbosity", self._settings.kind_verbosity(watch.gvk)),
-            artifacts=_number(annotations, "max-runner-artifacts", watch.max_runner_artifacts),
+            verbosity=_number(key, annotations, "verbosity", verbosity, _MOST_VERBOSE),
+            artifacts=_number(
+                key, annotations, "max-runner-artifacts", watch.max_runner_artifacts, _MOST_ARTIFACTS
+            ),
         )
 
     def _succeeded(self, key: Key, outcome: RunOutcome, stats: Stats, period: float) -> Result:
@@ -280,10 +286,13 @@ def _seconds(key: Key, asked: str | float) -> float | None:
         return None
 
 
-def _number(annotations: Mapping[str, str], name: str, default: int) -> int:
+def _number(key: Key, annotations: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A number that an annotation gives, within reason; what is none is ignored, as by ansible-operator."""
     text = annotations.get(_ANNOTATION + name)
     if text is None:
         return default
-    if not text.isdigit():
-        raise ValueError(f"annotation {_ANNOTATION}{name} must be a number, not {text!r}")
-    return int(text)
+    try:
+        return max(0, min(most, int(text)))
+    except ValueError:
+        log.warning("annotation %s%s is ignored: %r is no number", _ANNOTATION, name, text, extra=fields(key))
+        return default

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -43,10 +43,13 @@ class WatchDigests:
             sorted(_telling(self._settings.environ).items()),
             self._settings.ansible_arguments,
             watch.variables,
-            [str(watch.content), watch.snake_case_parameters, watch.mark_unsafe, watch.inject_owner_ref],
+            [str(watch.content), watch.snake_case_parameters, watch.mark_unsafe, self._injects(watch)],
             [(str(root), self._tree(root)) for root in self._roots(watch.content)],
         ]
         return hashlib.blake2b(json.dumps(about, default=str).encode(), digest_size=16).hexdigest()
+
+    def _injects(self, watch: Watch) -> bool:
+        return watch.inject_owner_ref and self._settings.inject_owner_ref
 
     def _roots(self, content: Content) -> Iterator[Path]:
         if isinstance(content, Playbook):
@@ -55,7 +58,8 @@ class WatchDigests:
             yield content.roles_path / content.name
         yield from self._paths.roles
         yield self._directory / "roles"
-        yield self._directory / "ansible.cfg"
+        yield from _settings_files(self._settings.environ)
+        yield from _named_files(self._settings.ansible_arguments, self._directory)
         yield from (root / "ansible_collections" for root in self._paths.collections)
         if self._settings.inventory:
             yield self._settings.inventory
@@ -67,6 +71,18 @@ class WatchDigests:
                 digest.update(f"{file.relative_to(root)}\0".encode() + _file(file))
             self._trees[root] = digest.hexdigest()
         return self._trees[root]
+
+
+def _settings_files(environ: Mapping[str, str]) -> list[Path]:
+    """Where Ansible looks for its settings; runs start in a directory that has none."""
+    named = environ.get("ANSIBLE_CONFIG")
+    return [Path(each).expanduser() for each in (named, "~/.ansible.cfg", "/etc/ansible/ansible.cfg") if each]
+
+
+def _named_files(arguments: Iterable[str], directory: Path) -> list[Path]:
+    """Files among the arguments of Ansible, as in ``-e @vars.yml`` and ``--vault-password-file=secret``."""
+    words = [word.rpartition("=")[2].removeprefix("@") for word in arguments]
+    return [directory / word for word in words if word and (directory / word).is_file()]
 
 
 def _files(path: Path, seen: set[Path]) -> Iterator[Path]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,44 @@ class Credentials:
         self._read()
 
     def _read(self) -> None:
-        self._configuration: Any = Configuration()
+        configuration: Any = Configuration()
         if self.kubeconfig:
-            config.load_kube_config(str(self.kubeconfig), client_configuration=self._configuration)
+            config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)
         else:
-            config.load_incluster_config(client_configuration=self._configuration)
+            config.load_incluster_config(client_configuration=configuration)
+        self._configuration = configuration
         self.host: str = self._configuration.host.rstrip("/")
         self.ssl_context = _ssl_context(self._configuration)
         self.server_name: str | None = getattr(self._configuration, "tls_server_name", None)
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header, if a token is how we prove who we are."""
+        """
+        The Authorization header, if a token is how we prove who we are. Raises OSError if it cannot be read.
+        """
         read = self._configuration.get_api_key_with_prefix
-        if self.kubeconfig and self._configuration.refresh_api_key_hook:
-            token = await asyncio.to_thread(read, "BearerToken", "authorization")  # may run a command
-        else:
-            token = read("BearerToken", "authorization")
+        with _as_os_error():
+            if self.kubeconfig and self._configuration.refresh_api_key_hook:
+                token = await asyncio.to_thread(read, "BearerToken", "authorization")  # may run a command
+            else:
+                token = read("BearerToken", "authorization")
         return {"Authorization": token} if token else {}
 
     async def reload(self) -> None:
-        """Read everything again, after the server refused what we had."""
-        await asyncio.to_thread(self._read)
+        """
+        Read everything again, after the server refused what we had. Raises OSError if that fails, as while
+        somebody writes the file; then what we had stays.
+        """
+        with _as_os_error():
+            await asyncio.to_thread(self._read)
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """To who makes requests, credentials that cannot be read are like a server that cannot be reached."""
+    try:
+        yield
+    except config.ConfigException as error:
+        raise OSError(f"the credentials cannot be read: {error}") from error
 
 
 def find_kubeconfig(flag: str, environ: Mapping[str, str]) -> Path | None:

@@ -35,7 +35,9 @@ def succeeded(obj: Object, stats: Stats) -> Object:
     """The status when a pass ended well."""
     status = _status(obj)
     generation = metadata(obj).get("generation")
-    _set(status, generation, "Running", "True", "Successful", "Awaiting next reconciliation", _result(stats))
+    result, changed = _result(stats), bool(stats.changed)
+    text = "Awaiting next reconciliation"
+    _set(status, generation, "Running", "True", "Successful", text, result, anew=changed)
     _set(status, generation, "Successful", "True", "Successful", "Last reconciliation succeeded")
     _set(status, generation, "Failure", "False", "", "")
     return status | _observed(generation)
@@ -46,7 +48,8 @@ def failed(obj: Object, failure: Failure, stats: Stats | None) -> Object:
     status = _status(obj)
     generation = metadata(obj).get("generation")
     _set(status, generation, "Running", "False", "Failed", failure.message)
-    _set(status, generation, "Failure", "True", failure.reason, failure.message, _result(stats or Stats()))
+    result = _result(stats or Stats())
+    _set(status, generation, "Failure", "True", failure.reason, failure.message, result, anew=True)
     _set(status, generation, "Successful", "False", "", "")
     return status | _observed(generation)
 
@@ -98,11 +101,16 @@ def _set(
     reason: str,
     message: str,
     result: dict[str, Any] | None = None,
+    *,
+    anew: bool = False,
 ) -> None:
-    """Set one condition, keeping fields of it that we do not know; untouched if it already says so."""
+    """
+    Set one condition, keeping fields of it that we do not know; untouched if it already says so, unless its
+    result is to be written ``anew``.
+    """
     old = _find(status["conditions"], kind)
     said = old and (old.get("status"), old.get("reason", ""), old.get("observedGeneration", generation))
-    if said == (value, reason, generation) and not (kind == "Failure" and value == "True"):
+    if said == (value, reason, generation) and not anew:
         return
     condition = old if old is not None else {"type": kind}
     if old is None:

@@ -1,5 +1,5 @@
 """
-What is watched and what runs for it: watches.yaml once it has been read (watches_file.py).
+What is watched and what runs for it: watches.yaml once it has been read (file.py).
 
 The keys are operator-sdk's, plus ``dependents``, ``references``, ``skipUnchanged``, ``refresh`` and
 ``injectOwnerRef``.
