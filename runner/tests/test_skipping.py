@@ -506,13 +506,16 @@ class Reading(FakeEngine):
         super().__init__()
         self._fake, self._chance = fake, chance
         self.seen: dict[str, Any] = {}
+        self.changed = 0
 
     async def run(self, request: Any, on_event: Any) -> RunOutcome:
         name = json.loads(request.extra_vars.read_text())["ansible_operator_meta"]["name"]
         self.names.append(name)
         self.seen[name] = world(self._fake, name)
         await asyncio.sleep(self._chance.random() * 0.03)
-        return self._chance.choice([REST, REST, GOOD])
+        outcome = self._chance.choice([REST, REST, GOOD])
+        self.changed += outcome is GOOD
+        return outcome
 
 
 def world(fake: Any, name: str) -> Any:
@@ -521,10 +524,28 @@ def world(fake: Any, name: str) -> Any:
     return [there["demos"].get("spec"), there["configmaps"].get("data"), there["secrets"].get("data")]
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_whatever_happens_the_last_pass_saw_the_last_state(make, seed, monkeypatch):
+def set_limits(monkeypatch: pytest.MonkeyPatch, *, storms: bool) -> None:
+    """
+    Both limits on passes put them off, by a minute or to the next period, and how soon they are reached
+    depends on how fast the machine is. So either neither ever is, or there always are storms, but short ones.
+    """
     monkeypatch.setattr("paradedb_runner.kube.informer.Backoff", lambda: Backoff(0.005, 0.02))
+    storm = "paradedb_runner.control.storm"
+    if storms:
+        monkeypatch.setattr(f"{storm}._PASSES", 0)
+        monkeypatch.setattr(f"{storm}._MINUTE", 0.1)
+        monkeypatch.setattr(f"{storm}._LONGEST", 0.2)
+    else:
+        monkeypatch.setattr(f"{storm}._PASSES", 1000)
+        monkeypatch.setattr("paradedb_runner.control.unchanged._CONFIRMATIONS", 1000)
+
+
+@pytest.mark.parametrize("storms", [False, True], ids=["no storms", "storms"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_the_last_pass_saw_the_last_state(make, seed, storms, monkeypatch):
+    set_limits(monkeypatch, storms=storms)
     fake, build = make
+    version = fake.version
     chance = random.Random(seed)  # noqa: S311  (keeps no secret)
     engine = Reading(fake, chance)
     names = [f"r{number}" for number in range(6)]
@@ -561,5 +582,8 @@ async def test_whatever_happens_the_last_pass_saw_the_last_state(make, seed, mon
             await asyncio.sleep(chance.random() * 0.02)
         hear_again()
         await until(lambda: all(engine.seen.get(name) == world(fake, name) for name in names), patience=60)
-        await until(lambda: all(controller.memory.get(key(name)) for name in names), patience=60)
-        assert len(engine.names) < 400
+        if not storms:  # during one, what a pass changed is confirmed by nothing before the next period
+            await until(lambda: all(controller.memory.get(key(name)) for name in names), patience=60)
+        assert len(engine.names) <= fake.version - version + engine.changed, "one for each change"
+    counted = controller._metrics.registry.get_sample_value
+    assert storms == (counted("paradedb_runner_dependent_storms_total", {"controller": "demo"}) > 0)
