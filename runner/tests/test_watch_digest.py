@@ -38,7 +38,6 @@ def digest(tree: Path, environ: dict[str, str] | None = None, arguments: Any = (
         "roles/demo/files/new.sh",
         "roles/common/tasks/main.yml",
         "collections/ansible_collections/a/b/plugins/x.py",
-        "ansible.cfg",
     ],
 )
 def test_every_file_that_a_role_may_use_counts(tree, name):
@@ -48,6 +47,22 @@ def test_every_file_that_a_role_may_use_counts(tree, name):
     assert digest(tree) != before
 
 
+def test_the_settings_of_ansible_count(tree):
+    (tree / "ansible.cfg").write_text("one")
+    environ = {"ANSIBLE_CONFIG": str(tree / "ansible.cfg")}
+    before = digest(tree, environ)
+    (tree / "ansible.cfg").write_text("two")
+    assert digest(tree, environ) != before
+
+
+@pytest.mark.parametrize("arguments", [("-e", "@vars.yml"), ("--vault-password-file=vars.yml",)])
+def test_files_that_the_arguments_name_count(tree, arguments):
+    (tree / "vars.yml").write_text("one")
+    before = digest(tree, arguments=arguments)
+    (tree / "vars.yml").write_text("two")
+    assert digest(tree, arguments=arguments) != before
+
+
 def test_a_playbook_counts_with_what_lies_beside_it(tree):
     content = Playbook(tree / "playbooks" / "demo.yml")
     before = digest(tree, content=content)
@@ -55,7 +70,9 @@ def test_a_playbook_counts_with_what_lies_beside_it(tree):
     assert digest(tree, content=content) != before
 
 
-@pytest.mark.parametrize("name", ["elsewhere/file", "roles/demo/.git/index", "roles/demo/__pycache__/x.pyc"])
+@pytest.mark.parametrize(
+    "name", ["elsewhere/file", "ansible.cfg", "roles/demo/.git/index", "roles/demo/__pycache__/x.pyc"]
+)
 def test_other_files_do_not(tree, name):
     before = digest(tree)
     (tree / name).parent.mkdir(parents=True, exist_ok=True)
