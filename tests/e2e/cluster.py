@@ -183,13 +183,15 @@ class ParadeDB:
         return [item for item in find("events", self.namespace) if item["involvedObject"].get("uid") == uid]
 
     def logged(self, message: str) -> int:
-        """How many lines of the operator's log say this of the database."""
+        """How many lines of the operator's log begin with this and are about the database."""
         log = kubectl(
             "-n", OPERATOR_NAMESPACE, "logs", "-l", "app.kubernetes.io/name=paradedb-operator", "--tail=-1"
         ).stdout
-        about = (self.namespace, self.name, message)
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-        return sum((line.get("namespace"), line.get("name"), line["msg"]) == about for line in lines)
+        about = [
+            line for line in lines if (line.get("namespace"), line.get("name")) == (self.namespace, self.name)
+        ]
+        return sum(line["msg"].startswith(message) for line in about)
 
     def delete(self, wait: bool = True) -> None:
         self._kubectl("delete", "paradedb", self.name, f"--wait={str(wait).lower()}", "--timeout=180s")

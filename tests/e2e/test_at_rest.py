@@ -53,5 +53,6 @@ def test_the_status_follows_a_lost_instance_without_a_run(running: ParadeDB) -> 
     assert running.status()["readyReplicas"] == 0
     assert running.status()["phase"] == "Running"
     assert running.logged("module ended") > refreshes
+    assert running.logged("the refresh failed") == 0
     eventually("it is ready again", lambda: running.condition("Ready").get("status") == "True")
     assert running.condition("Degraded")["status"] == "False"
