@@ -211,7 +211,8 @@ for number, event in enumerate(watch.Watch().stream(core.list_namespaced_config_
 FIND = """
 from kubernetes import client, config, stream
 config.load_kube_config()
-for pod in client.CoreV1Api().list_pod_for_all_namespaces(field_selector="status.phase=Running").items:
+pods = client.CoreV1Api().list_pod_for_all_namespaces(field_selector="status.phase=Running").items
+for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp):  # the oldest stays longest
     where = pod.metadata.namespace, pod.metadata.name, pod.spec.containers[0].name
     call = client.CoreV1Api().connect_get_namespaced_pod_exec
     said = stream.stream(call, where[1], where[0], container=where[2], command=["echo", "hello"], stdout=True)
