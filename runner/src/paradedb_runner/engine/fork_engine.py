@@ -325,9 +325,8 @@ async def _fork(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
         )
         try:
-            server.send(
-                message, [writing, output]
-            )  # from here on nothing may be awaited, or it could be lost
+            # From here on nothing may be awaited: who is cancelled there would not know of the run.
+            server.send(message, [writing, output])
         except OSError:
             transport.close()
             raise
