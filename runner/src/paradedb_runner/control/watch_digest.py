@@ -54,8 +54,8 @@ class WatchDigests:
     def _roots(self, content: Content) -> Iterator[Path]:
         if isinstance(content, Playbook):
             yield content.path if content.path.parent == Path("/") else content.path.parent
-        elif content.roles_path:
-            yield content.roles_path / content.name
+        elif content.directory:
+            yield content.directory
         yield from self._paths.roles
         yield self._directory / "roles"
         yield from _settings_files(self._settings.environ)

@@ -17,12 +17,11 @@ from paradedb_runner.engine.interface import (
     ModuleRequest,
     RunOutcome,
     RunRequest,
-    Stats,
     TaskEvent,
     judge,
-    note,
     shorten_front,
 )
+from paradedb_runner.engine.report import read_report
 from paradedb_runner.tasks import outlast
 
 log = logging.getLogger(__name__)
@@ -99,17 +98,8 @@ async def _converse(child: Process, request: RunRequest, on_event: Callable[[Tas
     try:
         child.stdin.write(_order(request))
         child.stdin.close()
-        outcome = RunOutcome(rc=-1, stats=None)
-        reported = False
-        async for line in child.stdout:
-            message = json.loads(line)
-            if "task" in message:
-                note(outcome, TaskEvent(**message["task"]), on_event)
-            else:
-                reported = True
-                outcome.rc, outcome.error = message["rc"], message["error"]
-                outcome.stats = Stats(**message["stats"]) if message["stats"] else None
-        if not reported:
+        outcome = await read_report(child.stdout, on_event)
+        if outcome is None:
             await asyncio.wait({errors}, timeout=1)  # its end, unless an orphan holds the other side
             said = errors.result() if errors.done() else ""
             raise EngineError(shorten_front(said) or "the process of the run was killed")

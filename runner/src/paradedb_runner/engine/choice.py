@@ -25,6 +25,5 @@ def make_engine(settings: Settings, watches: Iterable[Watch], base: Path) -> Eng
 
 def _places(content: Content) -> list[Path]:
     """The file or directory of some content. Roles of collections are found by their names in the texts."""
-    if isinstance(content, Playbook):
-        return [content.path]
-    return [content.roles_path / content.name] if content.roles_path else []
+    place = content.path if isinstance(content, Playbook) else content.directory
+    return [place] if place else []

@@ -9,14 +9,12 @@ import gc
 import io
 import json
 import os
-import resource
 import runpy
 import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,38 +24,11 @@ from ansible.module_utils import basic
 from ansible.plugins.loader import init_plugin_loader
 
 from paradedb_runner.engine import fork_inline, fork_preload, proctree, runner_events
+from paradedb_runner.engine.report import Report
 
-_GRACE = 3.0  # seconds between SIGTERM and SIGKILL; a lost lease leaves us five
-_OPEN_FILES = 4096
 _OBJECTS = (
     100_000  # between collections; most runs are over before, and a collection costs more than it finds
 )
-
-
-class Report:
-    """Where a run says what happens, in JSON lines. The callback plugin writes to ``current``."""
-
-    current: "Report"
-
-    def __init__(self, descriptor: int) -> None:
-        os.set_inheritable(descriptor, False)
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
-        self.stats: dict[str, int] | None = None
-        self.said: list[str] = []
-
-    def event(self, event: dict[str, Any]) -> None:
-        """Pass the end of a task on; remember the recap."""
-        if task := runner_events.task_event(event):
-            self.send({"task": asdict(task)})
-        elif recap := runner_events.stats(event):
-            self.stats = asdict(recap)
-        elif event.get("event") == "playbook_on_no_hosts_matched":
-            self.said.append("skipping: no hosts matched")
-
-    def send(self, line: dict[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
 
 def preload(content: Iterable[str]) -> list[str]:
@@ -92,7 +63,7 @@ def work(request: dict[str, Any], report: int, server: int) -> None:
         Report.current.send(_module(request) if "module" in request else _playbook(request))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end_tree()
+        proctree.end_descendants()
 
 
 def _settle_in(request: dict[str, Any]) -> None:
@@ -105,8 +76,7 @@ def _settle_in(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     _send_stdout_to(request.get("artifacts"))
     tempfile.tempdir = None
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES if hard < 0 else min(_OPEN_FILES, hard), hard))
+    proctree.limit_descriptors()
     _read_settings_again(request["environment"])
 
 
@@ -159,11 +129,5 @@ def _module(request: dict[str, Any]) -> dict[str, Any]:
 def _terminate(_signal: int, _frame: object) -> NoReturn:
     """End here and now: whoever asked removes our files, and unwinding Ansible could take long."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _end_tree()
+    proctree.end_descendants()
     os._exit(128 + signal.SIGTERM)
-
-
-def _end_tree() -> None:
-    if proctree.childless():
-        return
-    proctree.end_all(lambda: proctree.descendants(os.getpid()), _GRACE)

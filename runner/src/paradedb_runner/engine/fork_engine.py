@@ -23,11 +23,10 @@ from paradedb_runner.engine.interface import (
     ModuleRequest,
     RunOutcome,
     RunRequest,
-    Stats,
     TaskEvent,
-    note,
     shorten_front,
 )
+from paradedb_runner.engine.report import read_report
 from paradedb_runner.tasks import outlast
 
 log = logging.getLogger(__name__)
@@ -61,18 +60,9 @@ class ForkEngine:
 
     async def run(self, request: RunRequest, on_event: Callable[[TaskEvent], None]) -> RunOutcome:
         """See Engine.run."""
-        outcome = RunOutcome(rc=-1, stats=None)
-        reported = False
         async with self._forked(request.ident, _message(request), request.directory) as lines:
-            async for line in lines:
-                message = json.loads(line)
-                if "task" in message:
-                    note(outcome, TaskEvent(**message["task"]), on_event)
-                else:
-                    reported = True
-                    outcome.rc, outcome.error = message["rc"], message["error"]
-                    outcome.stats = Stats(**message["stats"]) if message["stats"] else None
-        if not reported:
+            outcome = await read_report(lines, on_event)
+        if outcome is None:
             raise EngineError(_last_words(request.directory))
         return outcome
 
@@ -294,9 +284,7 @@ class _Server:
     def kill(self) -> None:
         """End it at once, and its runs with it."""
         if self._process and not self.gone:
-            for pid in [*proctree.descendants(self._process.pid), self._process.pid]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+            proctree.kill_tree(self._process.pid)
 
     async def stop(self) -> None:
         """Hang up, which tells it that no more will come, and wait for its end."""

@@ -20,9 +20,6 @@ _COLLECTIONS = "ansible_collections."
 _TEXTS = {".yml", ".yaml", ".j2"}
 _ALWAYS = (
     "ansible.executor.playbook_executor",
-    "ansible.plugins.strategy.linear",
-    "ansible.plugins.connection.local",
-    "ansible.plugins.shell.sh",
     "kubernetes.client",
     "kubernetes.dynamic",
     "kubernetes.stream",

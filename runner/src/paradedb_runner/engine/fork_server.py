@@ -54,26 +54,33 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._control.shutdown(socket.SHUT_RD))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        while self._listen() or self._runs:
-            self._collect()
-            self._kill_late()
+        while self._listen():
+            self._tidy()
+        for ident in self._runs.values():
+            self._end(ident)
+        while self._runs:
+            self._wait([])
+            self._tidy()
 
     def _listen(self) -> bool:
         """Wait for something to do; False once the controller is gone."""
-        control = self._control.fileno()
-        ready, _, _ = select.select([control, self._alarm], [], [], self._patience())
-        if self._alarm in ready:
-            os.read(self._alarm, 4096)
-        if control not in ready:
+        if not self._wait([self._control.fileno()]):
             return True
         data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE, _DESCRIPTORS)
-        if not data:
-            for ident in self._runs.values():
-                self._end(ident)
-            self._collect_rest()
-            return False
-        self._obey(json.loads(data), descriptors)
-        return True
+        if data:
+            self._obey(json.loads(data), descriptors)
+        return bool(data)
+
+    def _wait(self, sources: list[int]) -> list[int]:
+        """Wait for a source, the end of a run or a deadline; the sources that have something."""
+        ready, _, _ = select.select([*sources, self._alarm], [], [], self._patience())
+        if self._alarm in ready:
+            os.read(self._alarm, 4096)
+        return [each for each in ready if each != self._alarm]
+
+    def _tidy(self) -> None:
+        self._collect()
+        self._kill_late()
 
     def _obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
         if "end" in message:
@@ -124,10 +131,7 @@ class ForkServer:
         now = time.monotonic()
         for pid, deadline in self._deadlines.items():
             if now >= deadline:
-                tree = [*proctree.descendants(pid), pid]
-                for each in tree:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(each, signal.SIGKILL)
+                proctree.kill_tree(pid)
 
     def _patience(self) -> float | None:
         if not self._deadlines:
@@ -149,14 +153,6 @@ class ForkServer:
                 crashed |= status != 0
         if crashed:
             proctree.end_all(self._strays, 0)
-
-    def _collect_rest(self) -> None:
-        while self._runs:
-            select.select([self._alarm], [], [], self._patience())
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._alarm, 4096)
-            self._collect()
-            self._kill_late()
 
     def _strays(self) -> list[int]:
         """Our children that are no runs, and all below them."""

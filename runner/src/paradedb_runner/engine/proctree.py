@@ -8,6 +8,7 @@ them. A process that adopts its orphans (a subreaper) keeps its whole tree finda
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -18,6 +19,8 @@ MARK = "PARADEDB_RUNNER_RUN"  # in the environment of every process of a run, wi
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 0.05
+_GRACE = 3.0  # seconds between SIGTERM and SIGKILL; a lost lease leaves us five
+_OPEN_FILES = 4096
 
 
 def with_our_programs_first(environment: Mapping[str, str]) -> dict[str, str]:
@@ -78,8 +81,7 @@ def orphans(ident: str) -> list[int]:
     Our own direct children that belong to run ``ident``: what was left when its engine process was killed.
     """
     mark = f"{MARK}={ident}".encode()
-    us = os.getpid()
-    return [pid for pid, parent in _processes() if parent == us and mark in _environment(pid)]
+    return [pid for pid in children(os.getpid()) if mark in _environment(pid)]
 
 
 def forks_left(name: str) -> list[int]:
@@ -87,8 +89,7 @@ def forks_left(name: str) -> list[int]:
     Our own direct children that are forks of the process with the argument ``name``, or were started by one:
     what is left when it was killed. A fork has the command line of what it was forked from.
     """
-    us = os.getpid()
-    return [pid for pid, parent in _processes() if parent == us and _is_of(pid, name)]
+    return [pid for pid in children(os.getpid()) if _is_of(pid, name)]
 
 
 def _is_of(pid: int, name: str) -> bool:
@@ -114,6 +115,27 @@ def end_all(find: Callable[[], Iterable[int]], grace: float) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
         time.sleep(_PAUSE)
+
+
+def kill_tree(root: int) -> None:
+    """Kill a process and all that are below it now."""
+    for pid in [*descendants(root), root]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end_descendants() -> None:
+    """What the process of a run does last: nothing that the run started outlives it."""
+    if not childless():
+        end_all(lambda: descendants(os.getpid()), _GRACE)
+
+
+def limit_descriptors() -> None:
+    """
+    Ansible's helpers close every possible descriptor before they start a program; there may be a billion.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES if hard < 0 else min(_OPEN_FILES, hard), hard))
 
 
 def reap(own: Iterable[int]) -> None:

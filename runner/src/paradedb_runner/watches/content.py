@@ -47,9 +47,7 @@ def find_role(role: str, paths: SearchPaths) -> Role:
 
 def role_directory(role: Role, paths: SearchPaths) -> Path:
     """Where the files of a role that was found are."""
-    if role.roles_path:
-        return role.roles_path / role.name
-    return next(path for path in _in_collections(role.name, paths) if path.is_dir())
+    return role.directory or next(path for path in _in_collections(role.name, paths) if path.is_dir())
 
 
 def _in_collections(role: str, paths: SearchPaths) -> list[Path]:

@@ -31,6 +31,11 @@ class Role:
     name: str
     roles_path: Path | None
 
+    @property
+    def directory(self) -> Path | None:
+        """Where its files are, unless a collection has them."""
+        return self.roles_path / self.name if self.roles_path else None
+
 
 Content = Playbook | Role
 

@@ -8,7 +8,7 @@ from typing import Any
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback import CallbackBase
-from paradedb_runner.engine.fork_child import Report
+from paradedb_runner.engine.report import Report
 
 DOCUMENTATION = """
 name: paradedb_runner_events
@@ -47,7 +47,9 @@ class CallbackModule(CallbackBase):
         self._ended("runner_on_skipped", result)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        Report.current.event({"event": "playbook_on_no_hosts_matched"})
+        Report.current.event(
+            {"event": "playbook_on_no_hosts_matched", "stdout": "skipping: no hosts matched"}
+        )
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         counts = {name: dict(getattr(stats, name)) for name in _COUNTS}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, api_root
 
 _API_VERSION = re.compile(r"(?:[a-z0-9][a-z0-9.-]*/)?[a-z0-9]+")
 
@@ -30,7 +30,7 @@ class ObjectKind(NamedTuple):
         if self.namespaced and not namespace:
             raise Refused("NamespaceMissing", "namespace", f"is required, a {self.kind} is in a namespace")
         place = f"namespaces/{_segment('namespace', namespace)}/" if self.namespaced else ""
-        return f"{_root(self.api_version)}/{place}{self.plural}/{_segment('name', name)}"
+        return f"{api_root(self.api_version)}/{place}{self.plural}/{_segment('name', name)}"
 
 
 def discover(kube: Kube, api_version: str, kind: str) -> ObjectKind:
@@ -38,7 +38,7 @@ def discover(kube: Kube, api_version: str, kind: str) -> ObjectKind:
     if not _API_VERSION.fullmatch(api_version):
         raise Refused("UnknownKind", "api_version", f"{api_version!r} is not of the form v1 or group/version")
     try:
-        served = kube.request("GET", _root(api_version)).get("resources") or []
+        served = kube.request("GET", api_root(api_version)).get("resources") or []
     except KubeError as error:
         if error.status != 404:
             raise
@@ -63,10 +63,6 @@ def shown(item: Object) -> Object:
 
 def _other_names(resource: Object) -> list[str]:
     return [resource["name"], resource.get("singularName", ""), *(resource.get("shortNames") or [])]
-
-
-def _root(api_version: str) -> str:
-    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 def _segment(option: str, name: str) -> str:

@@ -198,10 +198,14 @@ def _object_path(target: Object) -> str:
     return _path(target["apiVersion"], target["kind"], metadata["namespace"], metadata["name"])
 
 
+def api_root(api_version: str) -> str:
+    """The path below which the API server keeps a version of a group."""
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
 def _path(api_version: str, kind: str, namespace: str, name: str = "") -> str:
-    root = "/api" if "/" not in api_version else "/apis"
     plural = _PLURALS[kind]
-    path = f"{root}/{api_version}/namespaces/{quote(namespace, safe='')}/{plural}"
+    path = f"{api_root(api_version)}/namespaces/{quote(namespace, safe='')}/{plural}"
     return f"{path}/{quote(name, safe='')}" if name else path
 
 

@@ -47,8 +47,8 @@ def finished(
     if resource is None:
         return {"changed": False}
     progress = _progress(
-        kube,
         resource,
+        instances.database_pods(kube, namespace, name),
         generation,
         settled=rolled["settled"],
         reason=rolled["reason"],
@@ -73,8 +73,9 @@ def failed(
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
+    pods = instances.database_pods(kube, namespace, name)
     progress = _progress(
-        kube, resource, generation, settled=False, reason=reason, message=message, failed=True
+        resource, pods, generation, settled=False, reason=reason, message=message, failed=True
     )
     path = _path(resource, progress)
     known = (resource.get("status") or {}).get("message") == message
@@ -102,7 +103,7 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     except Refused:
         return {"changed": False, "requeue_after": 0}
     reason, message = (waiting["reason"], waiting["message"]) if waiting else ("Reconciled", "")
-    progress = _progress(kube, resource, seen, settled=waiting is None, reason=reason, message=message)
+    progress = _progress(resource, pods, seen, settled=waiting is None, reason=reason, message=message)
     result = _write(kube, resource, [], progress, {}, check_mode)
     return result | ({"requeue_after": waiting["requeue_after"]} if waiting else {})
 
@@ -122,12 +123,10 @@ def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     return _write(kube, resource, phases.steps(_phase(resource), phases.DELETING), progress, {}, check_mode)
 
 
-def _progress(kube: Kube, resource: Object, generation: int, **findings: Any) -> phases.Progress:
-    """The findings of a pass together with the instances that are ready now."""
-    metadata = resource["metadata"]
-    pods = instances.database_pods(kube, metadata["namespace"], metadata["name"])
+def _progress(resource: Object, pods: list[Object], generation: int, **findings: Any) -> phases.Progress:
+    """The findings of a pass together with the instances that are ready."""
     return phases.Progress(
-        generation=generation or metadata["generation"],
+        generation=generation or resource["metadata"]["generation"],
         replicas=resource["spec"].get("replicas", 1),
         ready=sum(instances.is_ready(pod) for pod in pods),
         **findings,
