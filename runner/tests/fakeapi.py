@@ -20,15 +20,18 @@ KINDS = {
         ("Event", "events"),
         ("Service", "services"),
         ("Namespace", "namespaces"),
+        ("Node", "nodes"),
     ],
     "/apis/example.com/v1": [("Demo", "demos"), ("Other", "others")],
     "/apis/apps/v1": [("StatefulSet", "statefulsets")],
     "/apis/autoscaling/v2": [("HorizontalPodAutoscaler", "horizontalpodautoscalers")],
     "/apis/coordination.k8s.io/v1": [("Lease", "leases")],
 }
-WITH_STATUS = {"demos", "others", "statefulsets", "services", "namespaces", "horizontalpodautoscalers"}
+WITH_STATUS = {
+    *("demos", "others", "statefulsets", "services", "namespaces", "nodes", "horizontalpodautoscalers"),
+}
 WITH_GENERATION = {"demos", "others", "statefulsets"}
-CLUSTER_SCOPED = {"namespaces"}
+CLUSTER_SCOPED = {"namespaces", "nodes"}
 
 
 @dataclass

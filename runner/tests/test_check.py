@@ -57,6 +57,31 @@ def test_every_problem_has_a_line_of_its_own_and_a_summary_follows():
     ]
 
 
+def test_a_problem_of_a_metric_has_the_line_of_what_is_wrong():
+    metrics = """\
+  metrics:
+    - {name: demo_size, help: words, field: spec.size, as: number}
+    - name: demo_phase
+      help: words
+      field: status.phase
+      as: phase
+    - name: process_p
+      help: words
+      field: status.phase
+      as: number
+      unit: s
+"""
+    assert checked(GOOD + metrics) == (
+        1,
+        [
+            'watches.yaml:13: error: metrics[1].as: "phase" is none of number, timestamp, state, conditions',
+            'watches.yaml:14: error: metrics[2].name: "process_p" begins like a metric of the runner itself',
+            "watches.yaml:18: error: metrics[2].unit: unknown key",
+            "watches.yaml: 3 errors, 1 kind",
+        ],
+    )
+
+
 def test_warnings_fail_only_when_strict():
     text = GOOD + "  vars: {a: $UNSET}\n"
     assert checked(text)[0] == 0

@@ -12,8 +12,11 @@ A, B = key("a"), key("b")
 ONE, TWO = Fingerprint("uid-a", "c1", "v1"), Fingerprint("uid-b", "c2", "v2")
 
 
-def memory(api, part=1.0, resync=3600.0):
-    return PassMemory(api, "ns", "id-passes", resync, uniform=lambda low, high: low + part * (high - low))
+def memory(api, part=1.0, resync=3600.0, refresh=0.0):
+    return PassMemory(
+        *(api, "ns", "id-passes", resync, lambda _: refresh),
+        uniform=lambda low, high: low + part * (high - low),
+    )
 
 
 def stored(fake):
@@ -71,7 +74,35 @@ async def test_a_renewed_fingerprint_keeps_the_time_of_the_resync(served):
     due = first.get(A).due
     await asyncio.sleep(0.01)
     first.renew(A, ONE._replace(versions="v9"))
-    assert first.get(A) == (ONE._replace(versions="v9"), due)
+    assert first.get(A) == (ONE._replace(versions="v9"), due, float("inf"))
+
+
+async def test_a_refresh_is_a_period_after_the_last_one_and_after_a_restart_anywhere_within_one(served):
+    _, api = served
+    now = asyncio.get_running_loop().time()
+    first = memory(api, part=0.5, refresh=300.0)
+    first.put(A, ONE)
+    assert first.get(A).stale - now == pytest.approx(270, abs=5)
+    await asyncio.sleep(0.01)
+    before = first.get(A)
+    first.renew(A, ONE)
+    assert first.get(A).stale > before.stale
+    assert first.get(A).due == before.due
+    await first.flush()
+    second = memory(api, part=0.25, refresh=300.0)
+    await second.load({"uid-a": A})
+    assert second.get(A).stale - now == pytest.approx(75, abs=5)
+
+
+async def test_a_refresh_that_found_everything_as_it_was_writes_nothing(served):
+    fake, api = served
+    first = memory(api, refresh=300.0)
+    first.put(A, ONE)
+    await first.flush()
+    requests = len(fake.requests)
+    first.renew(A, ONE)
+    await first.flush()
+    assert len(fake.requests) == requests
 
 
 async def test_the_next_resync_is_at_most_a_period_away_and_after_a_restart_anywhere_within_one(served):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakeapi import Fault, until
 from paradedb_runner.control.dependents import Effect
-from paradedb_runner.control.references import ReferenceIndex, named_objects, names_at
+from paradedb_runner.control.references import ReferenceIndex, named_objects, names_at, values_at
 from paradedb_runner.control.related import RelatedWatches
 from paradedb_runner.kube.objects import GroupVersionKind, Key
 from paradedb_runner.watches.model import DependentKind, Reference, Role, Watch
@@ -193,6 +193,22 @@ def test_names_in_a_spec(field, names):
     auth = {"secretRef": {"name": "one"}}
     spec = {"auth": auth, "users": users, "names": ["four", 5], "port": 5, "empty": ""}
     assert list(names_at({"spec": spec}, field)) == names
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("spec.unschedulable", [True]),
+        ("spec.taints[].key", ["a", None]),
+        ("spec.taints", [[{"key": "a"}, {}, {"key": None}]]),
+        ("spec.nothing", []),
+        ("spec.unschedulable[]", []),
+        ("spec.unschedulable.more", []),
+    ],
+)
+def test_values_of_any_type_at_a_path(field, values):
+    spec = {"unschedulable": True, "taints": [{"key": "a"}, {}, {"key": None}]}
+    assert list(values_at({"spec": spec}, field)) == values
 
 
 def test_named_objects_are_in_the_namespace_of_the_resource():

@@ -111,6 +111,23 @@ async def test_a_quiet_minute_after_the_pause_ends_it(storm, began):
     assert len(began) == 2
 
 
+async def test_a_storm_is_over_after_a_quiet_minute_even_if_nothing_changes_ever_again(storm):
+    await stormy(storm)
+    await asyncio.sleep(58)
+    assert storm.holds(A)
+    await asyncio.sleep(2)
+    assert not storm.holds(A)
+
+
+async def test_what_is_held_back_keeps_a_storm_going_until_its_turn_and_a_minute_more(storm):
+    await stormy(storm)
+    assert storm.triggered(A, C) == 60
+    await asyncio.sleep(119)
+    assert storm.holds(A)
+    await asyncio.sleep(2)
+    assert not storm.holds(A)
+
+
 async def test_the_pause_itself_is_not_the_quiet_minute(storm):
     await stormy(storm)
     storm.triggered(A, C)

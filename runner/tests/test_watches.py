@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from paradedb_runner.kube.objects import GroupVersionKind
 from paradedb_runner.watches.file import read_watches
-from paradedb_runner.watches.model import DependentKind, Playbook, Reference, Refresh, Role
+from paradedb_runner.watches.model import (
+    DependentKind,
+    FieldMetric,
+    Playbook,
+    Reading,
+    Reference,
+    Refresh,
+    Role,
+    Surrounding,
+)
 from paradedb_runner.watches.problems import Severity, has_errors, made_strict
 
 
@@ -37,6 +46,14 @@ def one(more="", role="role: demo", **environ):
     return load(entry(more, role), **environ)[0]
 
 
+def metric(**changed):
+    """An entry with one metric, or two of the same when ``again`` is true."""
+    again = changed.pop("again", False)
+    given = {"name": "demo_size", "help": "words", "field": "spec.size", "as": "number"} | changed
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in given.items() if value is not None) + "}"
+    return entry(f", metrics: [{', '.join([text] * (2 if again else 1))}]")
+
+
 def complaints(text, **environ):
     return [str(problem) for problem in read(text, **environ)[1]]
 
@@ -57,8 +74,10 @@ def test_defaults(home):
     assert watch.finalizer is None
     assert watch.dependents == ()
     assert watch.references == ()
+    assert watch.surroundings == ()
     assert not watch.skip_unchanged
     assert watch.refresh is None
+    assert watch.metrics == ()
     assert watch.inject_owner_ref
 
 
@@ -85,8 +104,12 @@ def test_everything(home):
   finalizer: {name: example.com/f, role: demo, vars: {state: absent}}
   dependents: [{group: apps, version: v1, kind: StatefulSet}, {version: v1, kind: Secret, selector: "!x"}]
   references: [{version: v1, kind: Secret, field: 'spec.users[].secretRef.name'}]
+  surroundings: [{group: "", version: v1, kind: Node, fields: [spec.unschedulable, 'spec.taints[].key']}]
   skipUnchanged: true
-  refresh: {module: example.demo.status, args: {deep: 1}}
+  refresh: {module: example.demo.status, args: {deep: 1}, period: 1m30s}
+  metrics:
+    - {name: demo_size, help: How large it is., field: spec.size, as: number}
+    - {name: demo_power, help: "Is it on?", field: status.power, as: state, states: [on, off]}
   injectOwnerRef: false
 """
     )
@@ -112,8 +135,15 @@ def test_everything(home):
     assert watch.references == (
         Reference(GroupVersionKind("", "v1", "Secret"), "spec.users[].secretRef.name"),
     )
+    assert watch.surroundings == (
+        Surrounding(GroupVersionKind("", "v1", "Node"), ("spec.unschedulable", "spec.taints[].key")),
+    )
     assert watch.skip_unchanged
-    assert watch.refresh == Refresh("example.demo.status", {"deep": 1})
+    assert watch.refresh == Refresh("example.demo.status", {"deep": 1}, 90.0)
+    assert watch.metrics == (
+        FieldMetric("demo_size", "How large it is.", "spec.size", Reading.NUMBER),
+        FieldMetric("demo_power", "Is it on?", "status.power", Reading.STATE, ("on", "off")),
+    )
     assert not watch.inject_owner_ref
 
 
@@ -263,8 +293,52 @@ def test_case_does_not_count_in_keys_as_in_operator_sdk_but_is_pointed_out(home)
         ),
         (entry(", references: [{version: v1, kind: Secret, field: spec..a}]"), "is not a path"),
         (entry(", references: [{version: v1, kind: Secret, field: 'spec.a[0].b'}]"), "is not a path"),
+        (entry(", surroundings: [{version: v1, fields: [spec.a]}]"), "surroundings[0]: kind is required"),
+        (entry(", surroundings: [{version: v1, kind: Node}]"), "surroundings[0]: fields is required"),
+        (entry(", surroundings: [{version: v1, kind: Node, fields: []}]"), "fields is required, since not"),
+        (entry(", surroundings: [{version: v1, kind: Node, fields: spec.a}]"), "fields: must be a list"),
+        (
+            entry(", surroundings: [{version: v1, kind: Node, fields: [spec.a, 'spec.b[0]']}]"),
+            'surroundings[0].fields[1]: "spec.b[0]" is not a path such as spec.unschedulable',
+        ),
+        (
+            entry(", surroundings: [{version: v1, kind: Node, fields: [{a: b}]}]"),
+            "is not a path such as spec.unschedulable",
+        ),
+        (
+            entry(", surroundings: [{version: v1, kind: Node, fields: [metadata]}]"),
+            'surroundings[0].fields[0]: "metadata" changes whenever the status does',
+        ),
+        (
+            entry(", surroundings: [{version: v1, kind: Node, fields: ['metadata.managedFields[].time']}]"),
+            "changes whenever the status does",
+        ),
         (entry(", refresh: {args: {}}"), "refresh: module is required"),
         (entry(", refresh: {module: status}"), 'refresh.module: "status" is not the full name of a module'),
+        (
+            entry(", skipUnchanged: true, refresh: {module: a.b.c, period: often}"),
+            'refresh.period: "often" is',
+        ),
+        (entry(", metrics: {name: a}"), "metrics: must be a list"),
+        (metric(name=None), "metrics[0]: name is required"),
+        (metric(name="demo-size"), 'metrics[0].name: "demo-size" is not a name of letters, digits and'),
+        (metric(name="'demo:size'"), '"demo:size" is not a name'),
+        (metric(name="9lives"), "not beginning with a digit"),
+        (metric(name="workqueue_age"), '"workqueue_age" begins like a metric of the runner itself'),
+        (metric(again=True), 'metrics[1].name: "demo_size" is the name of another metric'),
+        (
+            metric() + "\n" + metric().replace("Demo", "Other"),
+            'metrics[0].name: "demo_size" is the name of another metric',
+        ),
+        (metric(help=None), "metrics[0]: help is required"),
+        (metric(field=None), "metrics[0]: field is required"),
+        (metric(field="'spec.a[].b'"), 'metrics[0].field: "spec.a[].b" is not a path such as status.ready'),
+        (metric(field="kind"), '"kind" is not a path'),
+        (metric(**{"as": None}), "metrics[0]: as is required"),
+        (metric(**{"as": "size"}), 'metrics[0].as: "size" is none of number, timestamp, state, conditions'),
+        (metric(**{"as": "state"}), "metrics[0]: states is required"),
+        (metric(**{"as": "state"}, states="on"), "metrics[0].states: must be a list"),
+        (metric(**{"as": "state"}, states="[on, off, on]"), 'metrics[0].states: "on" is there twice'),
         (entry() + "\n" + entry(), "example.com/v1, Kind=Demo is watched twice"),
         ("{}", "must hold a list of watches"),
         ("", "must hold a list of watches"),
@@ -287,9 +361,15 @@ def test_mistakes_are_named(home, text, complaint):
         (entry(", reconcilePeriods: 5s"), 'reconcilePeriods: unknown key, did you mean "reconcilePeriod"?'),
         (entry(", finalizer: {name: a/b, roles: demo, role: demo}"), 'did you mean "role"?'),
         (entry(", dependents: [{version: v1, kind: Pod, selecter: a}]"), 'did you mean "selector"?'),
+        (
+            entry(", surroundings: [{version: v1, kind: Node, field: a, fields: [a]}]"),
+            'surroundings[0].field: unknown key, did you mean "fields"?',
+        ),
         (entry(", markUnsafe: true, markUnsafe: false"), '"markUnsafe" is there twice, the last one counts'),
         (entry(", playbook: play.yml"), "role: is ignored, since there is a playbook too"),
         (entry(", refresh: {module: a.b.c}"), "refresh: is never run without skipUnchanged"),
+        (metric(state="[on]"), 'metrics[0].state: unknown key, did you mean "states"?'),
+        (metric(states="[on]"), "metrics[0].states: is ignored with as: number"),
         (entry(", finalizer: {name: plain, role: demo}"), '"plain" should be domain/name'),
         (entry() + "\n" + entry().replace("v1,", "v2,"), "Demo is watched in two versions"),
     ],
@@ -332,6 +412,26 @@ def test_all_problems_are_told_at_once_each_with_its_line(home):
         'watches.yaml:20: selector.matchExpressions[1]: operator "Like" is none of In,'
         " NotIn, Exists, DoesNotExist",
         'watches.yaml:22: reconcilePeriod: "5 minutes" is not a duration such as 30s or 1h30m',
+    ]
+
+
+def test_a_field_of_the_surroundings_is_told_with_its_own_line(home):
+    text = """- version: v1
+  kind: Demo
+  role: demo
+  surroundings:
+    - version: v1
+      kind: Node
+      fields:
+        - spec.unschedulable
+        - spec.taints[0]
+    - version: v1
+      kind: Node
+"""
+    assert complaints(text) == [
+        'watches.yaml:9: error: surroundings[0].fields[1]: "spec.taints[0]" is not a path such as'
+        " spec.unschedulable",
+        "watches.yaml:10: error: surroundings[1]: fields is required, since not every change may count",
     ]
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 import socket
 from collections import Counter
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,9 @@ class Controller:
         self.reconciler = Reconciler(api, self.runs, self._watches, settings, self._events)
         self.watched = Watched(api, self._watches, settings, self)
         prefix = f"{settings.leader_election_id}-passes"
-        self.memory = PassMemory(api, settings.leader_election_namespace, prefix, settings.resync_period)
+        self.memory = PassMemory(
+            api, settings.leader_election_namespace, prefix, settings.resync_period, self._refresh_period
+        )
         self._gate = Gate(self.memory, self.watched.look)
         self._storm = StormBreaker(self._storm_began)
         self._slots = asyncio.Semaphore(settings.run_slots)
@@ -66,6 +70,7 @@ class Controller:
         metrics.slots(settings.run_slots)
         for gvk in self._watches:
             metrics.watching(gvk, settings.kind_limit(gvk))
+            metrics.watch_fields(self._watches[gvk].metrics, partial(self.watched.measured, gvk))
 
     async def follow(self) -> None:
         """Keep all watches going."""
@@ -154,6 +159,11 @@ class Controller:
         elif delay is not None:
             self.queue.add(key, Lane.PERIODIC if appeared else Lane.EVENT)
 
+    def surroundings_changed(self, gvk: GroupVersionKind) -> None:
+        """See Listener. Where everybody gets a turn, what happened to one in particular goes first."""
+        for key in self.watched.keys(gvk).values():
+            self.queue.add(key, Lane.PERIODIC)
+
     def _storm_began(self, key: Key, cause: Key) -> None:
         self._metrics.storm(key.gvk)
         self._warn(
@@ -241,13 +251,19 @@ class Controller:
         return verdict
 
     def _later(self, key: Key, period: float | None) -> None:
-        """Come back after the period, and for passes that may be left out at the latest for the resync."""
-        delays = [] if period is None else [period]
-        resync = self._settings.resync_period
-        if self._watches[key.gvk].skip_unchanged and resync and self.watched.find(key):
-            delays.append(min(resync, self._gate.rest(key)))
-        if delays:
-            self.queue.add_after(key, min(delays))
+        """
+        Come back after the period, and for passes that may be left out at the latest for a refresh or the
+        resync.
+        """
+        delay = math.inf if period is None else period
+        if self._watches[key.gvk].skip_unchanged and self.watched.find(key):
+            delay = min(delay, self._settings.resync_period or math.inf, self._gate.rest(key))
+        if delay < math.inf:
+            self.queue.add_after(key, delay)
+
+    def _refresh_period(self, gvk: GroupVersionKind) -> float:
+        refresh = self._watches[gvk].refresh
+        return refresh.period if refresh else 0.0
 
     def _warn(self, key: Key, reason: str, message: str) -> None:
         log.warning("%s: %s", reason, message, extra=fields(key))

@@ -15,7 +15,7 @@ _TELLING = ("uid", "annotations", "labels", "deletionTimestamp")
 class Fingerprint(NamedTuple):
     """
     One moment of a resource. ``content`` covers what it wants and what its dependents and the objects it
-    names are; ``versions`` moves with the status of dependents as well.
+    names are; ``versions`` moves with the status of dependents and with its surroundings as well.
     """
 
     uid: str
@@ -29,10 +29,11 @@ def fingerprint(
     finalizer: str | None,
     dependents: Mapping[tuple[Key, str], Dependent],
     named: Iterable[tuple[Key, Dependent | None]],
+    surroundings: bytes,
 ) -> Fingerprint:
     """
     ``obj`` needs no more than metadata. Without a generation its resourceVersion stands in. A finalizer that
-    somebody took away counts as a difference.
+    somebody took away counts as a difference. ``surroundings`` is a digest already.
     """
     meta = metadata(obj)
     content, versions = hashlib.blake2b(digest_size=_SIZE), hashlib.blake2b(digest_size=_SIZE)
@@ -44,6 +45,7 @@ def fingerprint(
         name = repr((key, selector)).encode()
         content.update(name + record.content)
         versions.update(name + record.version.encode())
+    versions.update(surroundings)
     for key, found in sorted(named, key=lambda item: item[0]):
         content.update(repr(key).encode() + (found.content if found else b"-"))
     return Fingerprint(meta.get("uid", ""), content.hexdigest(), versions.hexdigest())

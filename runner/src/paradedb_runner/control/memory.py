@@ -7,6 +7,7 @@ only an aid: whoever cannot read or write it runs one pass more for every resour
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -16,28 +17,35 @@ import aiohttp
 
 from paradedb_runner.control.fingerprint import Fingerprint
 from paradedb_runner.kube.api import Api, ApiError
-from paradedb_runner.kube.objects import Key, Object, metadata
+from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, metadata
 
 log = logging.getLogger(__name__)
 
 _SHARDS = 8  # of at most 1 MiB, which is some 9000 resources each
-_JITTER = (0.8, 1.0)
+_JITTER, _ANYWHERE = (0.8, 1.0), (0.0, 1.0)  # parts of a period
 _DEBOUNCE = 2.0  # seconds that changes are gathered
 _TRY_AGAIN = 30.0
 _FAILURES = (ApiError, aiohttp.ClientError, TimeoutError, OSError)
 
+_Parts = tuple[float, float]
+
 
 class Remembered(NamedTuple):
-    """A resource at rest; at loop time ``due`` a pass runs whatever the fingerprint says."""
+    """
+    A resource at rest; at loop time ``due`` a pass runs whatever the fingerprint says, and at ``stale`` a
+    refresh.
+    """
 
     fingerprint: Fingerprint
     due: float
+    stale: float
 
 
 class PassMemory:
     """
-    Fingerprints by resource. ``resync_period`` is the longest a resource goes without a pass, in seconds; 0
-    is for ever. Load once, before anything is put, and let ``keep_written`` run while we lead.
+    Fingerprints by resource. ``resync_period`` is the longest a resource goes without a pass, in seconds, and
+    ``refresh_period`` of its kind without a refresh; 0 is for ever. Load once, before anything is put, and
+    let ``keep_written`` run while we lead.
     """
 
     def __init__(
@@ -46,9 +54,11 @@ class PassMemory:
         namespace: str,
         prefix: str,
         resync_period: float,
+        refresh_period: Callable[[GroupVersionKind], float] = lambda _: 0.0,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._api, self._resync, self._uniform = api, resync_period, uniform
+        self._api, self._uniform = api, uniform
+        self._resync, self._refresh = resync_period, refresh_period
         self._namespace, self._prefix = namespace, prefix
         self._collection = f"/api/v1/namespaces/{namespace}/configmaps"
         self._shards: list[dict[Key, Remembered]] = [{} for _ in range(_SHARDS)]
@@ -63,13 +73,11 @@ class PassMemory:
 
     def put(self, key: Key, fingerprint: Fingerprint) -> None:
         """A pass found nothing to do: remember what the resource was, until the next resync."""
-        self._put(key, fingerprint, self._uniform(*_JITTER))
+        self._put(key, fingerprint, self._within(self._resync, _JITTER), _JITTER)
 
     def renew(self, key: Key, fingerprint: Fingerprint) -> None:
-        """Remember a newer fingerprint without putting the resync off."""
-        shard = self._shards[_shard(key)]
-        shard[key] = shard[key]._replace(fingerprint=fingerprint)
-        self._mark(_shard(key))
+        """A refresh ended: remember what the resource was at its start, without putting the resync off."""
+        self._put(key, fingerprint, self._shards[_shard(key)][key].due, _JITTER)
 
     def drop(self, key: Key) -> None:
         """Forget a resource."""
@@ -79,7 +87,7 @@ class PassMemory:
     async def load(self, resources: Mapping[str, Key]) -> None:
         """
         Read what an earlier leader remembered. ``resources`` are those that exist, by uid. Their next resync
-        is anywhere within the period, since nobody knows when the last one was.
+        and refresh are anywhere within the periods, since nobody knows when the last ones were.
         """
         for problem in await asyncio.gather(*map(self._read, range(_SHARDS)), return_exceptions=True):
             if isinstance(problem, _FAILURES):
@@ -88,7 +96,8 @@ class PassMemory:
             for uid, value in (obj.get("data") or {}).items():
                 digests = value.split()
                 if uid in resources and len(digests) == 2:
-                    self._put(resources[uid], Fingerprint(uid, *digests), self._uniform(0.0, 1.0), mark=False)
+                    due = self._within(self._resync, _ANYWHERE)
+                    self._put(resources[uid], Fingerprint(uid, *digests), due, _ANYWHERE, mark=False)
                 else:
                     self._mark(number)
 
@@ -117,12 +126,18 @@ class PassMemory:
         self._complained = False
         return True
 
-    def _put(self, key: Key, fingerprint: Fingerprint, part: float, *, mark: bool = True) -> None:
-        due = asyncio.get_running_loop().time() + self._resync * part if self._resync else float("inf")
+    def _put(
+        self, key: Key, fingerprint: Fingerprint, due: float, parts: _Parts, *, mark: bool = True
+    ) -> None:
         old, number = self.get(key), _shard(key)
-        self._shards[number][key] = Remembered(fingerprint, due)
+        stale = self._within(self._refresh(key.gvk), parts)
+        self._shards[number][key] = Remembered(fingerprint, due, stale)
         if mark and (old is None or old.fingerprint != fingerprint):
             self._mark(number)
+
+    def _within(self, period: float, parts: _Parts) -> float:
+        """A loop time between these parts of a period from now; never for a period of 0."""
+        return asyncio.get_running_loop().time() + period * self._uniform(*parts) if period else math.inf
 
     def _mark(self, number: int) -> None:
         if not self._disabled:

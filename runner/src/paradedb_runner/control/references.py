@@ -26,18 +26,23 @@ def names_at(obj: Any, field: str) -> Iterator[str]:
     The strings at a path such as ``spec.users[].secretRef.name``. What is missing or of another type is no
     name.
     """
+    return (value for value in values_at(obj, field) if isinstance(value, str) and value)
+
+
+def values_at(obj: Any, field: str) -> Iterator[Any]:
+    """What is at a path; nothing where a step is missing, or is not the object or list that the path says."""
     if not field:
-        if isinstance(obj, str) and obj:
-            yield obj
+        yield obj
         return
     step, _, rest = field.partition(".")
     name = step.removesuffix("[]")
-    value = obj.get(name) if isinstance(obj, dict) else None
+    if not isinstance(obj, dict) or name not in obj:
+        return
     if name == step:
-        yield from names_at(value, rest)
-    elif isinstance(value, list):
-        for item in value:
-            yield from names_at(item, rest)
+        yield from values_at(obj[name], rest)
+    elif isinstance(obj[name], list):
+        for item in obj[name]:
+            yield from values_at(item, rest)
 
 
 class ReferenceIndex:

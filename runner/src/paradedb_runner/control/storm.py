@@ -71,7 +71,11 @@ class StormBreaker:
 
     def holds(self, key: Key) -> bool:
         """Whether the resource's dependents are held back."""
-        return key in self._of and bool(self._of[key].pause)
+        it = self._of.get(key)
+        if it is None:
+            return False
+        self._calm(it, _time())
+        return bool(it.pause)
 
     def begin(self, key: Key, *, counts: bool = True) -> None:
         """A pass over the key starts, or with ``counts`` False something cheaper."""

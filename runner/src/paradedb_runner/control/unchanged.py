@@ -19,13 +19,17 @@ Why no event is ever lost:
   the decision about that second turn is made when it is taken, by the rules above.
 - Failures, interruptions and the start of every pass drop what is remembered, so a pass that dies half-way
   never leaves an older verdict behind. What a restart loads is compared with what the watches show then.
-- A status of a dependent is no part of ``content``; it shows in ``versions``, which are compared as well:
-  where they differ there is a refresh, if the watch has one, and else a pass.
+- A status of a dependent is no part of ``content``, and neither are the surroundings (surroundings.py). They
+  show in ``versions``, which are compared as well: where they differ there is a refresh, if the watch has
+  one, and else a pass. They touch nothing, since what is remembered holds the versions of the start too.
 
-Outside watches nobody looks, so after the resync period a pass runs regardless.
+Outside watches nobody looks, so after the resync period a pass runs regardless, and after the refresh's own
+period a refresh. That one takes the place of a skip and of nothing else: what is remembered stays as it is,
+or is dropped if the refresh was not good.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +79,7 @@ class Gate:
         """Decide what a key gets whose turn it is, and start it unless that is nothing."""
         now, known = self._look(key), self._memory.get(key)
         if now and known and _time() < known.due and known.fingerprint.content == now.content:
-            if known.fingerprint == now:
+            if known.fingerprint == now and _time() < known.stale:
                 return Turn.SKIP
             if refreshable:
                 self._running[key] = _Running(now)
@@ -124,9 +128,9 @@ class Gate:
         return Verdict.RESTLESS if restless else Verdict.NOTHING
 
     def rest(self, key: Key) -> float:
-        """Seconds until a pass has to run in any case."""
+        """Seconds until a pass or a refresh has to run in any case."""
         known = self._memory.get(key)
-        return max(0.0, known.due - _time()) if known else float("inf")
+        return max(0.0, min(known.due, known.stale) - _time()) if known else math.inf
 
 
 def _time() -> float:

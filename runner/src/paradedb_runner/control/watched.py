@@ -1,7 +1,7 @@
-"""All watches of a controller together: the resources, what they own and what they name."""
+"""All watches of a controller together: the resources, what they own and name, and what surrounds them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +10,12 @@ from paradedb_runner.control.dependents import Effect
 from paradedb_runner.control.fingerprint import Fingerprint, fingerprint
 from paradedb_runner.control.references import named_objects
 from paradedb_runner.control.related import RelatedWatches
+from paradedb_runner.control.surroundings import Surroundings
 from paradedb_runner.control.watch_digest import WatchDigests
 from paradedb_runner.kube.api import Api
 from paradedb_runner.kube.informer import Change, Informer
 from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, is_deleting, metadata
+from paradedb_runner.observe.field_metrics import Named, measure
 from paradedb_runner.settings import Settings
 from paradedb_runner.watches.model import Watch
 
@@ -28,6 +30,9 @@ class Listener(Protocol):
 
     def related_changed(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None:
         """``cause``, which the resource ``key`` owns or names, changed."""
+
+    def surroundings_changed(self, gvk: GroupVersionKind) -> None:
+        """Something changed that concerns all resources of a kind."""
 
 
 class Watched:
@@ -46,15 +51,17 @@ class Watched:
             for gvk, watch in watches.items()
         }
         self.related = RelatedWatches(api, watches, namespaces, listener.related_changed)
+        self.surroundings = Surroundings(api, watches, listener.surroundings_changed)
         self._digests: dict[GroupVersionKind, str] = {}
 
     def informers(self) -> list[Informer[Any]]:
         """All watches there are now."""
-        return [*self._of_resources(), *self.related.informers]
+        return [*self._of_resources(), *self.related.informers, *self.surroundings.informers]
 
     async def follow(self) -> None:
         """Keep all watches going; those of dependents start when their owners are known."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.surroundings.follow())
             for informer in self._of_resources():
                 group.create_task(informer.run())
             for informer in self._of_resources():
@@ -79,6 +86,14 @@ class Watched:
             for name, obj in informer.items()
         }
 
+    def measured(self, gvk: GroupVersionKind) -> Iterator[Named]:
+        """What the metrics of the watch show of each of its resources."""
+        selector = self._watches[gvk].selector
+        for informer in self._resources[gvk]:
+            for name, obj in informer.items():
+                if selector.matches(metadata(obj).get("labels")):
+                    yield name, obj["measured"]
+
     async def digest_contents(self) -> None:
         """Read what the watches run; before this no fingerprint can be taken."""
         digests = WatchDigests(self._settings, Path.cwd())
@@ -98,6 +113,7 @@ class Watched:
             finalizer.name if finalizer else None,
             self.related.dependents.of(key),
             [(target, self.related.find(target)) for target in named],
+            self.surroundings.digest(key.gvk),
         )
 
     def _of_resources(self) -> list[Informer[Object]]:
@@ -113,6 +129,10 @@ class Watched:
 
 
 def _essentials(watch: Watch, obj: Object) -> Object:
-    """What is remembered of a resource: who changed what of it, its spec and its status are not."""
+    """
+    What is remembered of a resource: who changed what of it, its spec and its status are not, except what
+    metrics show.
+    """
     meta = {name: value for name, value in metadata(obj).items() if name != "managedFields"}
-    return {"metadata": meta, "named": named_objects(watch, obj, meta.get("namespace", ""))}
+    named = named_objects(watch, obj, meta.get("namespace", ""))
+    return {"metadata": meta, "named": named, "measured": measure(watch.metrics, obj)}

@@ -61,6 +61,7 @@ class Informer[T]:
     watch over Secrets need not hold secrets. With ``metadata_only`` they are not even sent, unless objects of
     the kind have a status but no generation: of their metadata a change of the status looks like any other.
     ``optional`` kinds count as synced while the server does not serve them or does not let us see them.
+    ``page_size`` is how many objects are in memory at once, as a whole, while they are listed.
     """
 
     def __init__(
@@ -74,13 +75,14 @@ class Informer[T]:
         selector: str = "",
         metadata_only: bool = False,
         optional: bool = False,
+        page_size: int = PAGE_SIZE,
         read_timeout: float = _READ_TIMEOUT,
         backoff: Backoff | None = None,
     ) -> None:
         self.gvk, self.namespace, self.selector = gvk, namespace, selector
         self._api, self._keep, self._change, self._optional = api, keep, change, optional
         self._metadata_only, self._needs_generation = metadata_only, False
-        self._forbidden = False
+        self._forbidden, self._page_size = False, page_size
         self._read_timeout, self._backoff = read_timeout, backoff or Backoff()
         self._store: dict[tuple[str, str], _Entry[T]] = {}
         self._version: str | None = None
@@ -141,7 +143,7 @@ class Informer[T]:
 
     async def _list(self, resource: Resource, path: str, view: _View) -> None:
         try:
-            items, version = await self._read_pages(path, PAGE_SIZE, view)
+            items, version = await self._read_pages(path, self._page_size, view)
         except ApiError as error:
             if error.status != 410:
                 raise

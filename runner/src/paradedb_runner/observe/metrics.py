@@ -1,6 +1,6 @@
 """Metrics, named as ansible-operator and controller-runtime name them, and true to those names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import prometheus_client
@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 
 from paradedb_runner.control.workqueue import WorkQueue
 from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, metadata
+from paradedb_runner.observe.field_metrics import FieldCollector, Named
 from paradedb_runner.version import VERSION
+from paradedb_runner.watches.model import FieldMetric
 
 _RUN_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
 _WAIT_BUCKETS = (0.001, 0.01, 0.1, 1, 10, 60, 600)
@@ -22,6 +24,7 @@ class Metrics:
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
+        self._leads: Callable[[], bool] = lambda: True
         prometheus_client.ProcessCollector(registry=registry)
         prometheus_client.GCCollector(registry=registry)
         kind, controller = ["GVK"], ["controller"]
@@ -72,7 +75,7 @@ class Metrics:
         )
         self._refreshes = Counter(
             "paradedb_runner_status_refreshes_total",
-            "Modules run in place of a pass because only a status had changed",
+            "Modules run in place of a pass, since only a status had changed or a look was due",
             [*controller, "result"],
             registry=registry,
         )
@@ -172,8 +175,13 @@ class Metrics:
         """Read the queue's own counts whenever somebody asks."""
         self.registry.register(_QueueCollector(queue))
 
+    def watch_fields(self, metrics: Sequence[FieldMetric], resources: Callable[[], Iterable[Named]]) -> None:
+        """Show fields of the resources of a watch, as long as we lead."""
+        self.registry.register(FieldCollector(metrics, resources, lambda: self._leads()))
+
     def watch_leader(self, name: str, is_leader: Callable[[], bool]) -> None:
-        """Read whether we lead whenever somebody asks."""
+        """Read whether we lead whenever somebody asks; until this is called we do."""
+        self._leads = is_leader
         self._leader.labels(name).set_function(lambda: float(is_leader()))
 
     def render(self) -> bytes:

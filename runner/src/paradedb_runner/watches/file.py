@@ -10,7 +10,16 @@ from paradedb_runner.kube.objects import GroupVersionKind
 from paradedb_runner.watches.content import SearchPaths, find_playbook, find_role
 from paradedb_runner.watches.durations import parse_duration
 from paradedb_runner.watches.located_yaml import Document, Node, Report, YamlError, parse_document
-from paradedb_runner.watches.model import Content, DependentKind, Finalizer, Reference, Refresh, Watch
+from paradedb_runner.watches.metrics import MetricsReader
+from paradedb_runner.watches.model import (
+    Content,
+    DependentKind,
+    Finalizer,
+    Reference,
+    Refresh,
+    Surrounding,
+    Watch,
+)
 from paradedb_runner.watches.problems import Problem, Severity
 from paradedb_runner.watches.selector import Requirement, Selector, parse_query
 
@@ -19,7 +28,10 @@ _GROUP = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9
 _VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _QUALIFIED = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_FIELD = re.compile(r"spec(\.[A-Za-z_][-A-Za-z0-9_]*(\[\])?)+")
+_STEP = r"[A-Za-z_][-A-Za-z0-9_]*(\[\])?"
+_FIELD = re.compile(rf"spec(\.{_STEP})+")
+_PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
+_OF_EVERY_WRITE = re.compile(r"metadata(\.(resourceVersion|managedFields)\b.*)?")
 _FULL_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2,}")
 
 _GVK_KEYS = ("group", "version", "kind")
@@ -28,7 +40,7 @@ KEYS = (
     *("playbook", "role", "vars", "reconcilePeriod", "maxRunnerArtifacts", "manageStatus"),
     *("watchDependentResources", "watchClusterScopedResources", "watchAnnotationsChanges"),
     *("snakeCaseParameters", "markUnsafe", "selector", "blacklist", "finalizer"),
-    *("dependents", "references", "skipUnchanged", "refresh", "injectOwnerRef"),
+    *("dependents", "references", "surroundings", "skipUnchanged", "refresh", "metrics", "injectOwnerRef"),
 )
 _DEFAULT_ARTIFACTS = 20
 
@@ -72,6 +84,7 @@ class _Reader:
 
     def __init__(self, report: Report, paths: SearchPaths, unknown: Severity) -> None:
         self._report, self._paths, self._unknown = report, paths, unknown
+        self._metrics = MetricsReader(unknown)
 
     def read(self) -> list[Watch]:
         entries = self._report.document.value
@@ -112,8 +125,10 @@ class _Reader:
             "finalizer": self._finalizer(node),
             "dependents": self._dependents(node),
             "references": self._references(node),
+            "surroundings": self._surroundings(node),
             "skip_unchanged": node.flag("skipUnchanged", False),
             "refresh": self._refresh(node),
+            "metrics": self._metrics.read(node),
             "inject_owner_ref": node.flag("injectOwnerRef", True),
         }
         return Watch(gvk, content, **rest) if gvk and content else None
@@ -173,8 +188,20 @@ class _Reader:
             references.append(Reference(gvk, path))
         return tuple(references)
 
+    def _surroundings(self, node: Node) -> tuple[Surrounding, ...]:
+        surroundings = []
+        for item, gvk in self._kinds(node, "surroundings", "fields"):
+            paths = item.texts("fields")
+            if not paths and isinstance(item.value.get("fields") or [], list):
+                item.complain("fields is required, since not every change may count")
+            for index, path in enumerate(paths):
+                if problem := _path_problem(path):
+                    Node(path, (*item.place, "fields", index), item.report).complain(f'"{path}" {problem}')
+            surroundings.append(Surrounding(gvk, tuple(paths)))
+        return tuple(surroundings)
+
     def _refresh(self, node: Node) -> Refresh | None:
-        raw = self._sub(node, "refresh", ("module", "args"))
+        raw = self._sub(node, "refresh", ("module", "args", "period"))
         if raw is None:
             return None
         if not node.value.get("skipUnchanged"):
@@ -182,7 +209,8 @@ class _Reader:
         module = raw.text("module", required=True)
         if module and not _FULL_NAME.fullmatch(module):
             raw.complain(f'"{module}" is not the full name of a module, namespace.collection.name', "module")
-        return Refresh(module, raw.mapping("args"))
+        period = _checked(raw, "period", parse_duration, raw.text("period") or "0s") or 0.0
+        return Refresh(module, raw.mapping("args"), period)
 
     def _kinds(self, node: Node, name: str, *more: str) -> Iterator[tuple[Node, GroupVersionKind]]:
         """Items of a list that name a kind."""
@@ -214,6 +242,13 @@ def _gvk(node: Node) -> GroupVersionKind | None:
     for name in wrong:
         node.complain(f'"{node.text(name)}" cannot be the {name} of a kind', name)
     return None if wrong else GroupVersionKind(group, version, kind)
+
+
+def _path_problem(path: str) -> str:
+    """What is wrong with a path to a field whose changes count."""
+    if not _PATH.fullmatch(path):
+        return "is not a path such as spec.unschedulable"
+    return "changes whenever the status does" if _OF_EVERY_WRITE.fullmatch(path) else ""
 
 
 def _compare(node: Node, gvk: GroupVersionKind, others: list[GroupVersionKind]) -> None:

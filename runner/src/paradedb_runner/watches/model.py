@@ -1,12 +1,13 @@
 """
 What is watched and what runs for it: watches.yaml once it has been read (file.py).
 
-The keys are operator-sdk's, plus ``dependents``, ``references``, ``skipUnchanged``, ``refresh`` and
-``injectOwnerRef``.
+The keys are operator-sdk's, plus ``dependents``, ``references``, ``surroundings``, ``skipUnchanged``,
+``refresh``, ``metrics`` and ``injectOwnerRef``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,46 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Surrounding:
+    """
+    A cluster-scoped kind whose changes concern every resource of the watch. ``fields`` are the paths that
+    count, as in ``spec.unschedulable``; ``[]`` after a step goes into a list.
+    """
+
+    gvk: GroupVersionKind
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Refresh:
-    """A module that renews the status when only the status of dependents changed, without a pass."""
+    """
+    A module that renews the status when only the status of dependents or the surroundings changed, without a
+    pass. ``period`` is the longest a resource at rest goes without it or a pass, in seconds; 0 is for ever.
+    """
 
     module: str
     arguments: Mapping[str, Any]
+    period: float = 0.0
+
+
+class Reading(StrEnum):
+    """How a field becomes the value of a metric, or of several that a label of the same name tells apart."""
+
+    NUMBER = "number"
+    TIMESTAMP = "timestamp"
+    STATE = "state"
+    CONDITIONS = "conditions"
+
+
+@dataclass(frozen=True)
+class FieldMetric:
+    """A gauge that shows a field of every resource. ``states`` are the values that a STATE may have."""
+
+    name: str
+    description: str
+    field: str
+    reading: Reading
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +135,8 @@ class Watch:
     finalizer: Finalizer | None = None
     dependents: tuple[DependentKind, ...] = ()
     references: tuple[Reference, ...] = ()
+    surroundings: tuple[Surrounding, ...] = ()
     skip_unchanged: bool = False
     refresh: Refresh | None = None
+    metrics: tuple[FieldMetric, ...] = ()
     inject_owner_ref: bool = True
