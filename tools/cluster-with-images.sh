@@ -27,9 +27,9 @@ require_reachable_nodes() {
     cat >&2 <<MESSAGE
 KUBECONFIG names a cluster of yours ($KUBECONFIG), whose nodes these tools cannot give images to. Either
   - build the images: python3 tools/images build all
-    bring the three archives to every node: python3 tools/images path operator (test-database, test-database-17b),
-    on a node with containerd: ctr --namespace k8s.io images import ARCHIVE
-    so that localhost/paradedb-operator:dev, localhost/paradedb-test:17 and localhost/paradedb-test:17b are there,
+    bring the four archives to every node: python3 tools/images path operator (test-database, test-database-17b,
+    test-database-17-search), on a node with containerd: ctr --namespace k8s.io images import ARCHIVE
+    so that localhost/paradedb-operator:dev and localhost/paradedb-test:17, :17b and :17-search are there,
     and set PARADEDB_IMAGES_READY=1; or
   - unset KUBECONFIG, to use a local cluster.
 MESSAGE
@@ -44,7 +44,7 @@ ensure_images() {
     fi
     python3 "$root/tools/images" build all
     local name
-    for name in operator test-database test-database-17b; do
+    for name in operator test-database test-database-17b test-database-17-search; do
         python3 "$root/tools/localcluster" load-image "$(python3 "$root/tools/images" path "$name")"
     done
 }

@@ -9,8 +9,10 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from . import build, capsule, images, kind, node, providers
+from . import build, capsule, images, kind, node, pods, providers
+from .api import ApiError
 from .components import NAMES
 from .instance import load
 from .providers import Choice, Kind
@@ -57,6 +59,15 @@ class Backend(ABC):
     def restart(self, component: str, progress: Progress) -> None:
         """Kill a component and start it again."""
         raise ClusterError(f"restarting {component} is possible with the native node only")
+
+    @abstractmethod
+    def on_node(self, node_name: str) -> list[str]:
+        """The beginning of a command line that runs the rest of it on a node, among all its processes."""
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """A pod as the API server has it."""
+        words = ["--namespace", namespace, "get", "pod", name, "--output", "json"]
+        return pods.parse(run([*kubectl_command(), *words], env={"KUBECONFIG": str(self.kubeconfig())}))
 
     def kubectl(self, arguments: Sequence[str]) -> int:
         """Run kubectl on the cluster."""
@@ -125,6 +136,16 @@ class Native(Backend):
         shell = os.environ.get("SHELL", "/bin/sh")
         return subprocess.call([*capsule.enter(inside), *(command or [shell])], env=environment())
 
+    def on_node(self, node_name: str) -> list[str]:
+        return capsule.enter(node.running(self.name)[1])
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        instance, _ = node.running(self.name)
+        try:
+            return node.client(instance).get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+        except ApiError as error:
+            raise ClusterError(f"pod {namespace}/{name}: {error}") from error
+
     def restart(self, component: str, progress: Progress) -> None:
         if component not in NAMES:
             raise ClusterError(f"no component {component!r}; there are: {', '.join(NAMES)}")
@@ -177,6 +198,9 @@ class KindCluster(Backend):
         inside = ["docker", "exec", "--interactive", "--tty", f"{self.name}-control-plane"]
         return subprocess.call([*inside, *(command or ["bash"])])
 
+    def on_node(self, node_name: str) -> list[str]:
+        return kind.node_command(node_name)
+
 
 class Existing(Backend):
     """A cluster of the user's, never changed by us."""
@@ -209,6 +233,9 @@ class Existing(Backend):
 
     def enter(self, command: Sequence[str]) -> int:
         raise ClusterError("the nodes of an existing cluster are out of our reach")
+
+    def on_node(self, node_name: str) -> list[str]:
+        raise ClusterError(f"{node_name}: the nodes of an existing cluster are out of our reach")
 
 
 BACKENDS: dict[Kind, type[Backend]] = {

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import backends, node, provisioner
+from . import backends, node, pods, provisioner
 from .backends import Backend
 from .components import NAMES
 from .instance import DEFAULT_NAME, load, state_dir
@@ -48,8 +48,19 @@ def parser() -> argparse.ArgumentParser:
     command("enter", "run a command, or a shell, in the node's network, mounts and processes")
     restart = command("restart", "kill a component of the node without warning and start it again")
     restart.add_argument("component", help=f"one of {', '.join(NAMES)}")
+    signal = command("pod-signal", "stop, continue or kill all processes of a pod's containers")
+    _add_pod(signal)
+    signal.add_argument("signal", choices=pods.SIGNALS)
+    cut = command("pod-network", "cut a pod's network, or heal it")
+    _add_pod(cut)
+    cut.add_argument("action", choices=("cut", "heal"))
     command("serve-volumes", None)
     return top
+
+
+def _add_pod(command: argparse.ArgumentParser) -> None:
+    command.add_argument("namespace")
+    command.add_argument("pod")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,6 +126,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return backend.enter(arguments.others)
         case "restart":
             backend.restart(arguments.component, progress)
+        case "pod-signal":
+            pod = backend.pod(arguments.namespace, arguments.pod)
+            reached = pods.send(pod, backend.on_node, arguments.signal)
+            progress.say(f"{arguments.signal} sent to {reached} processes of {arguments.pod}")
+        case "pod-network":
+            pod = backend.pod(arguments.namespace, arguments.pod)
+            pods.network(pod, backend.on_node, arguments.action)
+            progress.say(f"network of {arguments.pod}: {arguments.action}")
     return 0
 
 

@@ -44,6 +44,11 @@ def logs_command(name: str) -> list[str]:
     return ["docker", "exec", f"{name}-control-plane", "journalctl", "--no-pager"]
 
 
+def node_command(node: str) -> list[str]:
+    """The beginning of a command line that runs the rest in a node's container, which is called like it."""
+    return ["docker", "exec", node]
+
+
 def start(name: str) -> None:
     """Make the cluster, unless it exists; raises CommandError when kind cannot."""
     kind_dir().mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -44,12 +44,13 @@ IMAGES = {
         ),
         _test_database("test-database", "17", "a"),
         _test_database("test-database-17b", "17b", "b"),
+        _test_database("test-database-17-search", "17-search", "search"),
     )
 }
-# What the words of the command line stand for: the two test images are one family and share all layers but
-# the last.
+# What the words of the command line stand for: the test images are one family and share all layers but the
+# last.
 GROUPS = {
     "operator": ("operator",),
-    "test-database": ("test-database", "test-database-17b"),
+    "test-database": ("test-database", "test-database-17b", "test-database-17-search"),
     "all": tuple(IMAGES),
 }

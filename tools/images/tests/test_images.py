@@ -224,7 +224,8 @@ def test_the_database_image_runs_a_database(database: Path) -> None:
     )
 
 
-def test_the_second_tag_differs_in_its_last_layer_only() -> None:
-    first, second = (_manifest(_tar(name))["Layers"] for name in ("test-database", "test-database-17b"))
-    assert first[:-1] == second[:-1]
-    assert first[-1] != second[-1]
+@pytest.mark.parametrize("name", ["test-database-17b", "test-database-17-search"])
+def test_the_other_tags_differ_in_their_last_layer_only(name: str) -> None:
+    first, other = (_manifest(_tar(image))["Layers"] for image in ("test-database", name))
+    assert first[:-1] == other[:-1]
+    assert first[-1] != other[-1]

@@ -433,6 +433,43 @@ def test_more_volumes_than_ready_made_loop_devices(cluster: None) -> None:
     remove(*(f"pod/{name}" for name in names), *(f"pvc/{name}" for name in names))
 
 
+# --- faults of pods
+
+
+def answers(address: str) -> bool:
+    """Whether a pod's server answers another pod."""
+    url = f"http://{address}:8080/"
+    return "victim" in sh("witness", f"/bin/busybox timeout 2 /bin/busybox wget -qO- {url} || true")
+
+
+def test_a_pod_is_frozen_cut_off_and_killed(cluster: None) -> None:
+    run_pods(pod("victim"), pod("witness"))
+    address = get("pod", "victim")["status"]["podIP"]
+    for begin, end in (
+        (("pod-signal", "STOP"), ("pod-signal", "CONT")),
+        (("pod-network", "cut"), ("pod-network", "heal")),
+    ):
+        eventually(lambda: answers(address), "the pod answers")
+        fault(*begin)
+        assert not answers(address)
+        fault(*end)
+        eventually(lambda: answers(address), "the pod answers again")
+    fault("pod-network", "cut")
+    assert sh("victim", "/bin/busybox wget -qO- http://127.0.0.1:8080/").strip() == "victim"
+    fault("pod-network", "heal")
+    fault("pod-signal", "KILL")
+    eventually(
+        lambda: get("pod", "victim")["status"]["containerStatuses"][0]["restartCount"] == 1,
+        "the container is started again",
+    )
+    assert get("pod", "witness")["status"]["containerStatuses"][0]["restartCount"] == 0
+    remove("pod/victim", "pod/witness")
+
+
+def fault(command: str, what: str) -> None:
+    tool(command, "default", "victim", what)
+
+
 # --- the end
 
 

@@ -540,6 +540,8 @@ def test_the_tool_runs_without_being_installed(tmp_path: Path) -> None:
         "kubectl",
         "enter",
         "restart",
+        "pod-signal",
+        "pod-network",
     ):
         assert command in done.stdout
     assert "serve-volumes" not in done.stdout

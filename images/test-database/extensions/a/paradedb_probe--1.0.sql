@@ -1,0 +1,1 @@
+CREATE FUNCTION probe_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '1.0' $$;
