@@ -14,6 +14,14 @@ pytestmark = pytest.mark.cluster
 
 Spec = dict[str, Any]
 
+REPLICATION: Spec = {
+    "mode": "async",
+    "syncNodeCount": 1,
+    "strict": False,
+    "maximumLagOnFailover": "32Mi",
+    "communityStandby": "Deny",
+}
+
 SAMPLES = sorted((DEPLOY / "samples").glob("paradedb_*.yaml"))
 
 GOOD: dict[str, Spec] = {
@@ -32,10 +40,6 @@ GOOD: dict[str, Spec] = {
         "serviceType": "ClusterIP",
     },
     "every later capability, switched off": {
-        "tls": {
-            "enabled": False,
-            "certManager": {"enabled": False, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
-        },
         "connectionPooling": {
             "enabled": False,
             "image": "registry.example.com:5000/pgbouncer@sha256:" + "0" * 64,
@@ -70,10 +74,45 @@ GOOD: dict[str, Spec] = {
     "version, edition and pull secrets": {
         "image": "paradedb/paradedb-enterprise:18-v0.25.3",
         "postgresVersion": "18",
-        "edition": "Auto",
+        "edition": "Enterprise",
         "imagePullSecrets": [{"name": "registry"}],
         "imagePullPolicy": "Always",
     },
+    "ten instances, nine of them synchronous": {
+        "replicas": 10,
+        "replication": {
+            "mode": "sync",
+            "syncNodeCount": 9,
+            "strict": True,
+            "maximumLagOnFailover": "1Gi",
+            "communityStandby": "HeapOnly",
+        },
+        "nodeLossPolicy": "ForceDelete",
+    },
+    "Community with standbys": {"replicas": 2, "edition": "Community"},
+    "sync that starts with one instance": {
+        "replicas": 1,
+        "replication": {"mode": "sync", "syncNodeCount": 2},
+    },
+    "two asynchronous instances with settings for more": {
+        "replicas": 2,
+        "replication": {"mode": "async", "syncNodeCount": 9, "maximumLagOnFailover": 2**20},
+    },
+    "strict, not in force": {"replication": {"strict": True}},
+    "paused": {"paused": True},
+    "hibernating": {"hibernate": True, "replicas": 3},
+    "TLS with the operator's own certificates": {"tls": {"enabled": True}},
+    "TLS with a Secret": {"tls": {"enabled": True, "secretRef": {"name": "server.tls"}}},
+    "TLS with a Secret, cert-manager off": {
+        "tls": {"enabled": True, "secretRef": {"name": "a"}, "certManager": {"enabled": False}}
+    },
+    "TLS from cert-manager": {
+        "tls": {
+            "enabled": True,
+            "certManager": {"enabled": True, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+        }
+    },
+    "TLS set up, switched off": {"tls": {"enabled": False, "secretRef": {"name": "a"}}},
     "sizes in other notations": {
         "storage": {"size": 268435456, "walStorage": {"size": "1.5Gi"}},
         "resources": {
@@ -145,6 +184,10 @@ def test_an_empty_spec_gets_the_defaults(paradedbs: ParadeDBs) -> None:
         "postgresVersion": "17",
         "edition": "Auto",
         "imagePullPolicy": "IfNotPresent",
+        "replication": REPLICATION,
+        "nodeLossPolicy": "Manual",
+        "paused": False,
+        "hibernate": False,
         "storage": {"size": "10Gi", "accessModes": ["ReadWriteOnce"], "reclaimPolicy": "Retain"},
         "auth": {"database": "paradedb"},
         "extensions": {"pgSearch": True, "pgAnalytics": False, "pgVector": False},
@@ -153,7 +196,16 @@ def test_an_empty_spec_gets_the_defaults(paradedbs: ParadeDBs) -> None:
 
 
 def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
-    parts = ("storage", "auth", "extensions", "tls", "connectionPooling", "backup", "monitoring")
+    parts = [
+        "storage",
+        "auth",
+        "extensions",
+        "tls",
+        "connectionPooling",
+        "backup",
+        "monitoring",
+        "replication",
+    ]
     spec: Spec = {part: {} for part in parts}
     spec["storage"]["walStorage"] = {}
     spec["monitoring"]["serviceMonitor"] = {}
@@ -168,6 +220,7 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
     }
     assert stored["auth"] == {"database": "paradedb"}
     assert stored["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": False}
+    assert stored["replication"] == REPLICATION
     assert stored["tls"]["enabled"] is False
     assert stored["tls"]["certManager"]["issuerRef"] == {"name": "ca", "kind": "Issuer"}
     assert stored["connectionPooling"] == {
@@ -208,7 +261,17 @@ def test_kubectl_apply_refuses_unknown_fields(paradedbs: ParadeDBs) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", ".spec", ".spec.storage", ".spec.auth.users", ".spec.affinity", ".status"]
+    "path",
+    [
+        "",
+        ".spec",
+        ".spec.replication",
+        ".spec.storage",
+        ".spec.auth.users",
+        ".spec.affinity",
+        ".status",
+        ".status.instances",
+    ],
 )
 def test_kubectl_explains_the_fields(server: Server, path: str) -> None:
     explained = kubectl("explain", f"paradedbs{path}")

@@ -131,9 +131,13 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
         ("configmaps", "get list watch create patch update delete"),
         ("services", "get list watch create patch delete"),
         ("serviceaccounts", "get list watch create patch delete"),
-        ("persistentvolumeclaims", "list delete"),
+        ("persistentvolumeclaims", "get list patch delete"),
+        ("poddisruptionbudgets.policy", "get list watch create patch delete"),
+        ("certificates.cert-manager.io", "get list watch create patch delete"),
+        ("issuers.cert-manager.io", ""),
         ("pods", "get list watch patch update delete"),
         ("pods/exec", "create get"),
+        ("pods/eviction", ""),
         ("events", "create patch"),
         ("events.events.k8s.io", ""),
         ("statefulsets.apps", "get list watch create patch delete"),
@@ -141,7 +145,7 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
         ("rolebindings.rbac.authorization.k8s.io", "get list watch create patch delete"),
         ("tokenreviews.authentication.k8s.io", "create"),
         ("subjectaccessreviews.authorization.k8s.io", "create"),
-        ("nodes", ""),
+        ("nodes", "get list watch"),
         ("namespaces", ""),
         ("persistentvolumes", ""),
         ("clusterroles.rbac.authorization.k8s.io", ""),
@@ -181,9 +185,9 @@ def test_the_operator_can_grant_what_patroni_needs_and_no_more(operator: Server,
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch", "update"]},
     ]
     assert _role(patroni)(operator, namespace)
-    nodes = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]
+    volumes = [{"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get"]}]
     with pytest.raises(Refused, match="attempting to grant RBAC permissions not currently held"):
-        _role(nodes)(operator, namespace)
+        _role(volumes)(operator, namespace)
 
 
 @pytest.mark.parametrize(

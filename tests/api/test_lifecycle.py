@@ -1,7 +1,7 @@
 """Stored ParadeDBs: what may change, what may not, and how they are shown.
 
 Changes are tried with a dry run, so an operator that happens to run in the cluster is given nothing to do but
-three databases that are deleted again.
+five databases that are deleted again.
 """
 
 from __future__ import annotations
@@ -35,13 +35,34 @@ def with_log_volume(paradedbs: ParadeDBs) -> Iterator[str]:
     paradedbs.delete(name)
 
 
+@pytest.fixture(scope="module")
+def synchronous(paradedbs: ParadeDBs) -> Iterator[str]:
+    """A stored ParadeDB whose writes wait for two standbys."""
+    replication = {"mode": "sync", "syncNodeCount": 2, "strict": True}
+    name = paradedbs.create(NOWHERE | {"replicas": 3, "replication": replication})
+    yield name
+    paradedbs.delete(name)
+
+
+@pytest.fixture(scope="module")
+def failed(paradedbs: ParadeDBs) -> Iterator[str]:
+    """A stored ParadeDB that has failed; paused, so that an operator leaves the phase alone."""
+    storage = {"size": "2Gi", "walStorage": {"size": "2Gi", "storageClassName": "faster"}}
+    name = paradedbs.create(NOWHERE | {"paused": True, "storage": storage})
+    paradedbs.server.request("PATCH", f"{paradedbs.path}/{name}/status", {"status": {"phase": "Failed"}})
+    yield name
+    paradedbs.delete(name)
+
+
 REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "shrink": ({"storage": {"size": "1Gi"}}, "spec.storage.size: Forbidden: storage.size cannot shrink"),
+    "shrink": (
+        {"storage": {"size": "1Gi"}},
+        "spec.storage.size: Forbidden: storage.size is 2Gi and volumes cannot shrink; create",
+    ),
     "shrink by a byte": (
         {"storage": {"size": 2 * 2**30 - 1}},
-        "spec.storage.size: Forbidden: storage.size cannot shrink",
+        "spec.storage.size: Forbidden: storage.size is 2Gi and volumes cannot shrink",
     ),
-    "grow": ({"storage": {"size": "3Gi"}}, "spec.storage.size: Forbidden: growing volumes is not built yet"),
     "set a class": (
         {"storage": {"storageClassName": "b"}},
         "spec.storage.storageClassName: Forbidden: storage.storage",
@@ -66,11 +87,11 @@ REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"auth": {"database": "b"}},
         "spec.auth.database: Forbidden: auth.database cannot be changed",
     ),
-    "default size instead": (
-        {"storage": None},
-        "spec.storage.size: Forbidden: growing volumes is not built yet",
+    "too many instances": ({"replicas": 11}, "spec.replicas: Invalid value"),
+    "strict, and nobody to wait for": (
+        {"replication": {"mode": "sync", "strict": True}},
+        "spec.replication.strict: Invalid value: ",
     ),
-    "scale out": ({"replicas": 3}, "spec.replicas: Forbidden: replicas above 1"),
 }
 
 
@@ -85,12 +106,20 @@ def test_change_is_refused(paradedbs: ParadeDBs, plain: str, case: str) -> None:
     [
         ({"walStorage": None}, "spec.storage: Forbidden: storage.walStorage cannot be added to or removed"),
         (
-            {"walStorage": {"size": "2Gi"}},
-            "spec.storage.walStorage: Forbidden: storage.walStorage cannot be changed",
+            {"walStorage": {"size": "512Mi"}},
+            "walStorage.size: Forbidden: storage.walStorage.size is 1Gi and volumes cannot shrink",
         ),
         (
             {"walStorage": {"storageClassName": None}},
-            "spec.storage.walStorage: Forbidden: storage.walStorage cannot",
+            "spec.storage.walStorage.storageClassName: Forbidden: storage.walStorage.storageClassName",
+        ),
+        (
+            {"walStorage": {"storageClassName": "other"}},
+            "spec.storage.walStorage.storageClassName: Forbidden: storage.walStorage.storageClassName",
+        ),
+        (
+            {"size": "1Gi", "walStorage": {"size": "2Gi"}},
+            "spec.storage.size: Forbidden: storage.size is 10Gi and volumes cannot shrink",
         ),
         (
             {"storageClassName": None},
@@ -105,11 +134,45 @@ def test_volumes_stay_as_they_were_made(
 
 
 @pytest.mark.parametrize(
+    "storage",
+    [
+        {"walStorage": {"size": "2Gi"}},
+        {"walStorage": {"size": "1024Mi"}},
+        {"size": "10.5Gi", "walStorage": {"size": 2**31}},
+        {"walStorage": {"size": None}},
+        {"reclaimPolicy": "Delete"},
+    ],
+    ids=str,
+)
+def test_volumes_may_grow(paradedbs: ParadeDBs, with_log_volume: str, storage: dict[str, Any]) -> None:
+    assert paradedbs.try_change(with_log_volume, {"storage": storage})
+
+
+def test_a_size_that_could_not_be_had_can_be_put_back(paradedbs: ParadeDBs, failed: str) -> None:
+    assert paradedbs.try_change(failed, {"storage": {"size": "1Gi"}})
+    assert paradedbs.try_change(failed, {"storage": {"walStorage": {"size": "1Gi"}}})
+    other_class = {"storage": {"size": "1Gi", "walStorage": {"storageClassName": "other"}}}
+    assert "walStorage.storageClassName cannot" in message(lambda: paradedbs.try_change(failed, other_class))
+
+
+@pytest.mark.parametrize(
     "change",
     [
+        {"storage": {"size": "3Gi"}},
+        {"storage": {"size": 2**31 + 1}},
+        {"storage": None},
         {"storage": {"size": "2048Mi"}},
         {"storage": {"size": 2**31}},
         {"storage": {"reclaimPolicy": "Delete"}},
+        {"replicas": 10},
+        {"replicas": 3, "replication": {"mode": "sync", "syncNodeCount": 2, "strict": True}},
+        {"edition": "Community"},
+        {"edition": "Enterprise"},
+        {"nodeLossPolicy": "ForceDelete"},
+        {"paused": True},
+        {"hibernate": True},
+        {"tls": {"enabled": True}},
+        {"tls": {"enabled": True, "secretRef": {"name": "a"}}},
         {"auth": {"superuserSecretRef": {"name": "mine"}}},
         {"auth": {"pgHBA": ["host all all all reject"]}},
         {"auth": None},
@@ -146,6 +209,7 @@ def test_columns(paradedbs: ParadeDBs, plain: str) -> None:
         ("Name", "string"),
         ("Phase", "string"),
         ("Ready", "integer"),
+        ("Primary", "string"),
         ("Version", "string"),
         ("Endpoint", "string"),
         ("Age", "date"),
@@ -163,6 +227,28 @@ def test_status_is_its_own_subresource(paradedbs: ParadeDBs, plain: str) -> None
     assert unchanged.get("status", {}).get("currentVersion") != "1"
 
 
+def test_status_tells_of_every_instance(paradedbs: ParadeDBs, plain: str) -> None:
+    primary = {"name": f"{plain}-0", "role": "primary", "state": "running", "ready": True, "timeline": 3}
+    primary |= {"lagBytes": 0, "pendingRestart": True, "node": "node1"}
+    standby = {
+        "name": f"{plain}-1",
+        "role": "syncReplica",
+        "state": "streaming",
+        "ready": True,
+        "timeline": 3,
+    }
+    standby |= {"lagBytes": 5 * 2**40, "pendingRestart": False, "node": "node2"}
+    lost = {"name": f"{plain}-2", "role": "", "state": "", "ready": False}
+    status = {
+        "currentPrimary": primary["name"],
+        "readOnlyEndpoint": f"{plain}-ro.default.svc:5432",
+        "instances": [primary, standby, lost],
+        "tls": {"secretName": f"{plain}-tls", "expires": "2027-01-01T00:00:00Z"},
+    }
+    stored = paradedbs.try_subresource(plain, "status", {"status": status})["status"]
+    assert stored | status == stored
+
+
 @pytest.mark.parametrize(
     ("status", "refusal"),
     [
@@ -174,6 +260,11 @@ def test_status_is_its_own_subresource(paradedbs: ParadeDBs, plain: str) -> None
             "status.conditions[0].status: Unsupported value",
         ),
         ({"lastBackup": "yesterday"}, "status.lastBackup: Invalid value"),
+        ({"tls": {"expires": "tomorrow"}}, "status.tls.expires: Invalid value"),
+        ({"instances": [{"role": "primary"}]}, "status.instances[0].name: Required value"),
+        ({"instances": [{"name": "a-0", "role": "master"}]}, "status.instances[0].role: Unsupported value"),
+        ({"instances": [{"name": "a-0", "lagBytes": -1}]}, "status.instances[0].lagBytes: Invalid value"),
+        ({"instances": [{"name": "a-0"}, {"name": "a-0"}]}, "status.instances[1]: Duplicate value"),
     ],
 )
 def test_bad_status_is_refused(
@@ -186,6 +277,33 @@ def test_scale_subresource(paradedbs: ParadeDBs, plain: str) -> None:
     scale = paradedbs.server.request("GET", f"{paradedbs.path}/{plain}/scale")
     assert scale["kind"] == "Scale"
     assert scale["spec"]["replicas"] == 1
-    for replicas, refusal in ((2, "replicas above 1"), (11, "spec.replicas")):
-        change = {"spec": {"replicas": replicas}}
-        assert refusal in message(lambda: paradedbs.try_subresource(plain, "scale", change))  # noqa: B023
+    scaled = paradedbs.try_subresource(plain, "scale", {"spec": {"replicas": 3}})
+    assert scaled["spec"]["replicas"] == 3
+    too_many = {"spec": {"replicas": 11}}
+    assert "spec.replicas" in message(lambda: paradedbs.try_subresource(plain, "scale", too_many))
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"replicas": 2}, "replication.syncNodeCount must be less than replicas"),
+        ({"replicas": 1}, "replication.strict needs a standby"),
+        ({"replicas": 2, "replication": {"syncNodeCount": 1}}, ""),
+        ({"replicas": 1, "replication": {"strict": False}}, ""),
+        ({"replicas": 1, "replication": {"mode": "async"}}, ""),
+    ],
+    ids=str,
+)
+def test_scaling_in_keeps_the_synchronous_standbys(
+    paradedbs: ParadeDBs, synchronous: str, change: dict[str, Any], refusal: str
+) -> None:
+    if refusal:
+        assert refusal in message(lambda: paradedbs.try_change(synchronous, change))
+    else:
+        assert paradedbs.try_change(synchronous, change)
+
+
+def test_the_scale_subresource_keeps_them_too(paradedbs: ParadeDBs, synchronous: str) -> None:
+    change = {"spec": {"replicas": 2}}
+    refusal = message(lambda: paradedbs.try_subresource(synchronous, "scale", change))
+    assert "replication.syncNodeCount must be less than replicas" in refusal

@@ -36,9 +36,12 @@ def _toleration(**fields: Any) -> Spec:
     return {"tolerations": [fields]}
 
 
+def _replication(replicas: int = 3, **fields: Any) -> Spec:
+    return {"replicas": replicas, "replication": fields}
+
+
 # What every refusal must say, by what was asked for.
 NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
-    "standbys": ({"replicas": 2}, "spec.replicas: Forbidden: replicas above 1 need streaming replication"),
     "pooler": (
         {"connectionPooling": {"enabled": True}},
         "spec.connectionPooling.enabled: Forbidden: the connection",
@@ -48,24 +51,10 @@ NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
         {"monitoring": {"enabled": True}},
         "spec.monitoring.enabled: Forbidden: the metrics exporter is not",
     ),
-    "tls": (
-        {"tls": {"enabled": True}},
-        "spec.tls.enabled: Forbidden: encrypted connections are not available",
-    ),
     "ServiceMonitor": (
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
         "spec.monitoring.serviceMonitor.enabled: Forbidden: ServiceMonitors are not available",
     ),
-    "certificate": (
-        {"tls": {"secretRef": {"name": "a"}}},
-        "spec.tls.secretRef: Forbidden: certificates for encrypted connections are not available",
-    ),
-    "certificate from cert-manager": (
-        {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "ca"}}}},
-        "spec.tls.certManager.enabled: Forbidden: certificates from cert-manager are not available",
-    ),
-    "Community": ({"edition": "Community"}, "spec.edition: Forbidden: choosing the edition is not available"),
-    "Enterprise": ({"edition": "Enterprise"}, "spec.edition: Forbidden: choosing the edition is not"),
     "users": ({"auth": {"users": [USER]}}, "spec.auth.users: Forbidden: additional users are not available"),
 }
 
@@ -97,6 +86,91 @@ GENERAL: dict[str, tuple[Spec, str]] = {
     "unknown service type": ({"serviceType": "ExternalName"}, "spec.serviceType: Unsupported value"),
     "unknown field": ({"replica": 1}, 'unknown field "spec.replica"'),
     "unknown nested field": ({"storage": {"sise": "1Gi"}}, 'unknown field "spec.storage.sise"'),
+}
+
+INSTANCES: dict[str, tuple[Spec, str]] = {
+    "unknown replication mode": (_replication(mode="quorum"), "spec.replication.mode: Unsupported value"),
+    "mode as a boolean": (_replication(mode=True), "spec.replication.mode: Invalid value"),
+    "no synchronous standby": (
+        _replication(syncNodeCount=0),
+        "spec.replication.syncNodeCount in body should be greater than or equal to 1",
+    ),
+    "too many synchronous standbys": (
+        _replication(replicas=10, syncNodeCount=10),
+        "spec.replication.syncNodeCount in body should be less than or equal to 9",
+    ),
+    "as many synchronous standbys as instances": (
+        _replication(replicas=3, mode="sync", syncNodeCount=3),
+        "spec.replication.syncNodeCount: Invalid value: replication.syncNodeCount must be less than replicas",
+    ),
+    "more synchronous standbys than instances": (
+        _replication(replicas=2, mode="sync", syncNodeCount=3),
+        "spec.replication.syncNodeCount: Invalid value: replication.syncNodeCount must be less than replicas",
+    ),
+    "strict without a standby": (
+        _replication(replicas=1, mode="sync", strict=True),
+        "spec.replication.strict: Invalid value: replication.strict needs a standby",
+    ),
+    "strict as text": (_replication(strict="true"), "spec.replication.strict: Invalid value"),
+    "lag without a number": (
+        _replication(maximumLagOnFailover="far"),
+        "spec.replication.maximumLagOnFailover",
+    ),
+    "negative lag": (
+        _replication(maximumLagOnFailover="-1Mi"),
+        "spec.replication.maximumLagOnFailover: Invalid value",
+    ),
+    "lag of milli-bytes": (
+        _replication(maximumLagOnFailover="64m"),
+        "replication.maximumLagOnFailover must be at least 1Mi",
+    ),
+    "tiny lag in bytes": (
+        _replication(maximumLagOnFailover=2**20 - 1),
+        "replication.maximumLagOnFailover must be at least 1Mi",
+    ),
+    "unknown opt-in": (
+        _replication(communityStandby="Allow"),
+        "spec.replication.communityStandby: Unsupported value",
+    ),
+    "unknown field of replication": (_replication(slots=3), 'unknown field "spec.replication.slots"'),
+    "unknown node loss policy": ({"nodeLossPolicy": "Delete"}, "spec.nodeLossPolicy: Unsupported value"),
+    "paused as text": ({"paused": "true"}, "spec.paused: Invalid value"),
+    "hibernate as number": ({"hibernate": 1}, "spec.hibernate: Invalid value"),
+    "switchover as a field": ({"switchover": "any"}, 'unknown field "spec.switchover"'),
+}
+
+TLS: dict[str, tuple[Spec, str]] = {
+    "both certificates": (
+        {
+            "tls": {
+                "enabled": True,
+                "secretRef": {"name": "a"},
+                "certManager": {"enabled": True, "issuerRef": {"name": "b"}},
+            }
+        },
+        "spec.tls.secretRef: Invalid value: tls.secretRef and tls.certManager exclude each other",
+    ),
+    "no issuer": (
+        {"tls": {"enabled": True, "certManager": {"enabled": True}}},
+        "spec.tls.certManager.issuerRef: Required value",
+    ),
+    "unknown issuer kind": (
+        {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "a", "kind": "Vault"}}}},
+        "spec.tls.certManager.issuerRef.kind: Unsupported value",
+    ),
+    "foreign TLS Secret": (
+        {"tls": {"secretRef": {"name": "a", "namespace": "b"}}},
+        "spec.tls.secretRef.namespace: Forbidden",
+    ),
+    "TLS Secret without name": (
+        {"tls": {"enabled": True, "secretRef": {}}},
+        "spec.tls.secretRef.name: Required value",
+    ),
+    "TLS Secret with a bad name": (
+        {"tls": {"enabled": True, "secretRef": {"name": "../a"}}},
+        "spec.tls.secretRef.name: Invalid value",
+    ),
+    "tls as text": ({"tls": {"enabled": "true"}}, "spec.tls.enabled: Invalid value"),
 }
 
 STORAGE: dict[str, tuple[Spec, str]] = {
@@ -321,22 +395,6 @@ EXTENSIONS: dict[str, tuple[Spec, str]] = {
 }
 
 LATER: dict[str, tuple[Spec, str]] = {
-    "both certificates": (
-        {"tls": {"secretRef": {"name": "a"}, "certManager": {"enabled": True, "issuerRef": {"name": "b"}}}},
-        "spec.tls.secretRef: Invalid value: tls.secretRef and tls.certManager exclude each other",
-    ),
-    "no issuer": (
-        {"tls": {"certManager": {"enabled": True}}},
-        "spec.tls.certManager.issuerRef: Required value",
-    ),
-    "unknown issuer kind": (
-        {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "a", "kind": "Vault"}}}},
-        "spec.tls.certManager.issuerRef.kind: Unsupported value",
-    ),
-    "foreign TLS Secret": (
-        {"tls": {"secretRef": {"name": "a", "namespace": "b"}}},
-        "spec.tls.secretRef.namespace: Forbidden",
-    ),
     "unknown pool mode": (
         {"connectionPooling": {"poolMode": "query"}},
         "spec.connectionPooling.poolMode: Unsupported",
@@ -449,7 +507,19 @@ PODS: dict[str, tuple[Spec, str]] = {
     "selector with a number": ({"nodeSelector": {"a": 1}}, "spec.nodeSelector.a: Invalid value"),
 }
 
-CASES = NOT_BUILT_YET | GENERAL | STORAGE | RESOURCES | AUTH | SETTINGS | EXTENSIONS | LATER | PODS
+CASES = (
+    NOT_BUILT_YET
+    | GENERAL
+    | INSTANCES
+    | TLS
+    | STORAGE
+    | RESOURCES
+    | AUTH
+    | SETTINGS
+    | EXTENSIONS
+    | LATER
+    | PODS
+)
 
 
 @pytest.mark.parametrize("case", CASES)

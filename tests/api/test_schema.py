@@ -109,6 +109,7 @@ def test_names_columns_and_subresources(crd: Object) -> None:
     assert [column["name"] for column in version["additionalPrinterColumns"]] == [
         "Phase",
         "Ready",
+        "Primary",
         "Version",
         "Endpoint",
         "Age",

@@ -15,8 +15,8 @@ Make = Callable[[str], ParadeDB]
 AT_ADMISSION: list[tuple[dict[str, Any], str, str]] = [
     ({"replicas": 0}, "spec.replicas", "greater than or equal to 1"),
     ({"replicas": 11}, "spec.replicas", "less than or equal to 10"),
-    ({"replicas": 3}, "replicas", "not available in this version"),
-    ({"tls": {"enabled": True}}, "tls", "not available in this version"),
+    ({"replication": {"mode": "sync", "strict": True}}, "replication.strict", "standby"),
+    ({"replicas": 2, "replication": {"mode": "sync", "syncNodeCount": 2}}, "syncNodeCount", ""),
     ({"backup": {"enabled": True}}, "backup", "not available in this version"),
     ({"monitoring": {"enabled": True}}, "monitoring", "not available in this version"),
     ({"connectionPooling": {"enabled": True}}, "connectionPooling", "not available in this version"),

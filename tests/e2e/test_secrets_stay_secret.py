@@ -23,7 +23,9 @@ def test_no_secret_value_is_to_be_found(make: Make) -> None:
     }
     apply({**secret, "stringData": {"username": "postgres", "password": chosen}})
     loud = {"log_statement": "all", "log_min_duration_statement": "0", "log_connections": "on"}
-    database.apply(auth={"superuserSecretRef": {"name": "chosen"}}, postgresConfig=loud)
+    database.apply(
+        auth={"superuserSecretRef": {"name": "chosen"}}, postgresConfig=loud, tls={"enabled": True}
+    )
     database.wait_running()
     # A rotation, so that a statement with the new verifier runs while the log is at its loudest.
     rotated = "Another-Secret-Word-0815"
@@ -65,11 +67,11 @@ def test_no_secret_value_is_to_be_found(make: Make) -> None:
 
 
 def secret_values(database: ParadeDB) -> set[str]:
-    """Every password, in clear and in base64, and the superuser's verifier."""
+    """Every password and private key, in clear and in base64, and the superuser's verifier."""
     values = set()
     for item in find("secret", database.namespace, f"app.kubernetes.io/instance={database.name}"):
         for key, value in item["data"].items():
-            if "password" in key:
+            if "password" in key or key.endswith(".key"):
                 values |= {value, base64.b64decode(value).decode()}
     return values | {database.sql("SELECT rolpassword FROM pg_authid WHERE rolname = current_user")}
 

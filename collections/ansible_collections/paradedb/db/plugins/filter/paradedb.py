@@ -26,10 +26,11 @@ def postgresql_conf(spec: dict[str, Any]) -> str:
     return "\n".join(settings.conf_lines(settings.instance_settings(spec))) + "\n"
 
 
-def pg_hba_conf(spec: dict[str, Any], superuser: str) -> str:
+def pg_hba_conf(spec: dict[str, Any], superuser: str, tls_enforced: bool = False) -> str:
     """The access rules as pg_hba.conf."""
     user_rules = (spec.get("auth") or {}).get("pgHBA") or []
-    return "\n".join(hba.rules(superuser, REPLICATION_USER, REWIND_USER, user_rules)) + "\n"
+    rules = hba.rules(superuser, REPLICATION_USER, REWIND_USER, user_rules, tls_enforced)
+    return "\n".join(rules) + "\n"
 
 
 def init_sql(spec: dict[str, Any]) -> str:
@@ -37,9 +38,9 @@ def init_sql(spec: dict[str, Any]) -> str:
     return sql.documented_program(program_parameters(spec))
 
 
-def patroni_config(spec: dict[str, Any], superuser: str) -> str:
+def patroni_config(spec: dict[str, Any], superuser: str, tls_enforced: bool = False) -> str:
     """Patroni's dynamic configuration as it stands in its ConfigMap's annotation."""
-    return patroni.dump(patroni.dynamic_configuration(spec, superuser))
+    return patroni.dump(patroni.dynamic_configuration(spec, superuser, tls_enforced))
 
 
 def preload_libraries(spec: dict[str, Any]) -> str:

@@ -106,24 +106,37 @@ def _decode_users(secret: Object, field: str, name: str) -> dict[str, str]:
 
 
 def application_secret(
-    name: str, namespace: str, username: str, password: str, database: str
+    name: str,
+    namespace: str,
+    username: str,
+    password: str,
+    database: str,
+    *,
+    tls: bool = False,
+    authority: str = "",
 ) -> dict[str, str]:
-    """What an application needs to connect, in the forms that drivers read."""
+    """What an application needs to connect, in the forms that drivers read.
+
+    ``authority``: PEM of whom to trust when verifying the server; empty when that is not known.
+    """
     host = f"{name}.{namespace}.svc"
     user, secret, path = (quote(part, safe="") for part in (username, password, database))
 
     def escape(part: str) -> str:  # https://www.postgresql.org/docs/17/libpq-pgpass.html
         return part.replace("\\", "\\\\").replace(":", "\\:")
 
+    # "require" works everywhere; verifying needs the path of a file, which only the application knows.
+    uri_options, jdbc_options = ("?sslmode=require", "&sslmode=require") if tls else ("", "")
     return {
         "username": username,
         "password": password,
         "host": host,
         "port": str(PORT),
         "dbname": database,
-        "uri": f"postgresql://{user}:{secret}@{host}:{PORT}/{path}",
-        "jdbc-uri": f"jdbc:postgresql://{host}:{PORT}/{path}?user={user}&password={secret}",
+        "uri": f"postgresql://{user}:{secret}@{host}:{PORT}/{path}{uri_options}",
+        "jdbc-uri": f"jdbc:postgresql://{host}:{PORT}/{path}?user={user}&password={secret}{jdbc_options}",
         "pgpass": ":".join(escape(part) for part in (host, str(PORT), "*", username, password)),
+        **({"ca.crt": authority} if authority else {}),
     }
 
 

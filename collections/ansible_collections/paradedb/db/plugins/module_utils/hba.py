@@ -61,25 +61,33 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def rules(superuser: str, replication_user: str, rewind_user: str, user_rules: list[str]) -> list[str]:
+def rules(
+    superuser: str, replication_user: str, rewind_user: str, user_rules: list[str], tls_enforced: bool = False
+) -> list[str]:
     """All pg_hba lines in the order PostgreSQL tries them: first match wins.
 
     First what Patroni and the operator need (over the pod's own socket, and between the instances), then
-    the user's, then the default: any role, from anywhere, with its SCRAM password.
+    the user's, then the default: any role, from anywhere, with its SCRAM password. ``tls_enforced``: all
+    but the user's let in encrypted connections only; not before every instance has a certificate.
     """
+    host = "hostssl" if tls_enforced else "host"
     return [
         f"local all {quote(superuser)} peer map={IDENT_MAP}",
-        f"host replication {quote(replication_user)} all scram-sha-256",
-        f"host all {quote(rewind_user)} all scram-sha-256",
+        f"local replication {quote(replication_user)} peer map={IDENT_MAP}",
+        f"{host} replication {quote(replication_user)} all scram-sha-256",
+        f"{host} all {quote(rewind_user)} all scram-sha-256",
         *[rule.strip() for rule in user_rules],
         "local all all scram-sha-256",
-        "host all all all scram-sha-256",
+        f"{host} all all all scram-sha-256",
     ]
 
 
-def ident_map(superuser: str) -> list[str]:
-    """pg_ident lines: the container's operating system user is the superuser on the pod's own socket."""
-    return [f"{IDENT_MAP} {OS_USER} {quote(superuser)}"]
+def ident_map(superuser: str, replication_user: str) -> list[str]:
+    """pg_ident lines: on the pod's own socket the container's operating system user needs no password.
+
+    Not even for Patroni's role: a volume that outlived its Secret knows that role by another one.
+    """
+    return [f"{IDENT_MAP} {OS_USER} {quote(user)}" for user in (superuser, replication_user)]
 
 
 def check_rules(user_rules: list[str]) -> None:

@@ -35,8 +35,13 @@ def is_ready(pod: Object) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
+def role(pod: Object) -> str:
+    """The role that Patroni gave its pod: primary, replica, or none."""
+    return str(pod["metadata"].get("labels", {}).get(ROLE) or "")
+
+
 def is_primary(pod: Object) -> bool:
-    return pod["metadata"].get("labels", {}).get(ROLE) == "primary"
+    return role(pod) == "primary"
 
 
 def ready_primary(pods: list[Object]) -> Object | None:
@@ -49,8 +54,11 @@ def is_running(pod: Object) -> bool:
     return any(item["name"] == CONTAINER and "running" in item["state"] for item in statuses)
 
 
-def trouble(pod: Object, now: datetime) -> dict[str, str] | None:
-    """Why the pod does not become ready, as ``reason`` and ``message``; None while it may still do so."""
+def trouble(pod: Object, now: datetime, cloning: bool = False) -> dict[str, str] | None:
+    """Why the pod does not become ready, as ``reason`` and ``message``; None while it may still do so.
+
+    ``cloning``: it is copying the primary's data, which takes as long as it takes.
+    """
     if is_ready(pod):
         return None
     status = pod.get("status", {})
@@ -58,7 +66,7 @@ def trouble(pod: Object, now: datetime) -> dict[str, str] | None:
         found = _container_trouble(container)
         if found:
             return found
-    if (now - _unready_since(pod)).total_seconds() > PROGRESS_DEADLINE:
+    if not cloning and (now - unready_since(pod)).total_seconds() > PROGRESS_DEADLINE:
         return {
             "reason": "ProgressDeadlineExceeded",
             "message": f"pod {pod['metadata']['name']} is not ready after {PROGRESS_DEADLINE // 60} minutes: "
@@ -67,7 +75,7 @@ def trouble(pod: Object, now: datetime) -> dict[str, str] | None:
     return None
 
 
-def _unready_since(pod: Object) -> datetime:
+def unready_since(pod: Object) -> datetime:
     """When the pod stopped being ready; its creation when it never was."""
     for item in pod.get("status", {}).get("conditions") or []:
         if item["type"] == "Ready" and item.get("lastTransitionTime"):

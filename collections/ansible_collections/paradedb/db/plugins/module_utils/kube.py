@@ -28,11 +28,14 @@ REQUEST_TIMEOUT = (5, 30)  # seconds to connect, to read
 
 # Plural names of the kinds that the roles write or read.
 _PLURALS = {
+    "Certificate": "certificates",
     "ConfigMap": "configmaps",
     "Event": "events",
+    "Node": "nodes",
     "ParadeDB": "paradedbs",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Pod": "pods",
+    "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Secret": "secrets",
@@ -73,7 +76,7 @@ class Kube:
             raise KubeError(0, f"no connection to the API server: {error}") from error
 
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
-        """The object, None when there is none."""
+        """The object, None when there is none. ``namespace`` is empty for a kind of the whole cluster."""
         try:
             return self.request("GET", _path(api_version, kind, namespace, name))
         except KubeError as error:
@@ -101,7 +104,8 @@ class Kube:
     def merge_patch(self, target: Object, patch: Object, subresource: str = "") -> Object:
         """JSON merge patch of an object that was read before."""
         path = _object_path(target) + (f"/{subresource}" if subresource else "")
-        return self.request("PATCH", path, patch, content_type="application/merge-patch+json")
+        query = {"fieldManager": FIELD_MANAGER}
+        return self.request("PATCH", path, patch, query, content_type="application/merge-patch+json")
 
     def remove_fields(self, target: Object, paths: list[str]) -> Object:
         """Take fields (JSON pointers) out of an object, unless it has changed since it was read."""
@@ -110,9 +114,15 @@ class Kube:
         patch += [{"op": "remove", "path": path} for path in paths]
         return self.request("PATCH", _object_path(target), patch, content_type="application/json-patch+json")
 
-    def delete(self, target: Object) -> bool:
-        """Delete exactly this object, not a namesake made since. False when it was gone."""
-        body = {"preconditions": {"uid": target["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    def delete(self, target: Object, propagation: str = "Background", at_once: bool = False) -> bool:
+        """Delete exactly this object, not a namesake made since. False when it was gone.
+
+        ``propagation``: what becomes of its dependents; Orphan lets them live. ``at_once``: do not wait for
+        the kubelet to confirm that a pod has ended; only for a pod whose node is lost.
+        """
+        body: Object = {"preconditions": {"uid": target["metadata"]["uid"]}, "propagationPolicy": propagation}
+        if at_once:
+            body["gracePeriodSeconds"] = 0
         try:
             self.request("DELETE", _object_path(target), body)
         except KubeError as error:
@@ -204,8 +214,8 @@ def api_root(api_version: str) -> str:
 
 
 def _path(api_version: str, kind: str, namespace: str, name: str = "") -> str:
-    plural = _PLURALS[kind]
-    path = f"{api_root(api_version)}/namespaces/{quote(namespace, safe='')}/{plural}"
+    inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    path = f"{api_root(api_version)}{inside}/{_PLURALS[kind]}"
     return f"{path}/{quote(name, safe='')}" if name else path
 
 

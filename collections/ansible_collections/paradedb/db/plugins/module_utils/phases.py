@@ -1,4 +1,4 @@
-"""The life of a ParadeDB as its status tells it: phases, conditions, and the events of each transition.
+"""The life of a ParadeDB as its status tells it: its phases, and the event of entering each.
 
 The phases and the ways between them are those of the architecture's state diagram: a pass that finds the
 database further on than one step walks the steps, so that a watcher never sees a jump.
@@ -31,20 +31,33 @@ _ENTERED = {
 }
 
 
+# Failures that only another spec ends. They make a running database Failed, by the diagram's way through
+# Updating: what runs does not fit its spec any more. Whatever else fails in a running one may pass by itself.
+_NEEDS_ANOTHER_SPEC = ("DiskFull",)
+
+# Refusals that end by themselves, soon: the pass waits instead of having failed.
+WAITING = ("CertificatePending",)
+
+
 @dataclass
 class Progress:
     """What a pass found, in the terms of the status."""
 
     generation: int
-    replicas: int
+    replicas: int  # instances that are to run at present; 0 hibernated
     ready: int
     settled: bool  # everything in the spec is in effect
     reason: str = "Reconciling"  # why not settled, or what failed
     message: str = ""
     failed: bool = False
-    checks: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # further conditions: type, ok, reason, message
+    led: bool = True  # an instance is the primary and serves
+    checks: list[dict[str, Any]] = field(default_factory=list)  # conditions: type, ok, reason, message
+    absent: tuple[str, ...] = ()  # types of conditions that do not apply any more
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is to run serves; true as well where nothing is to run."""
+        return self.ready >= self.replicas and (self.led or self.replicas == 0)
 
 
 def steps(phase: str, target: str) -> list[str]:
@@ -75,67 +88,26 @@ def phase_at_start(phase: str, generation: int, observed: int | None) -> str:
 def phase_at_end(phase: str, progress: Progress) -> str:
     """The phase which a pass's findings lead to.
 
-    A running database whose spec did not change keeps its phase whatever happens to it: the conditions
-    Ready and Degraded tell that, and the diagram knows no other way.
+    A running database whose spec did not change keeps its phase, unless it needs another spec: the
+    conditions Ready and Degraded tell what happens to it, and the diagram knows no other way.
     """
     if phase == DELETING:
         return DELETING
     if progress.failed:
-        return FAILED if phase in (CREATING, UPDATING, FAILED) else phase
-    if progress.settled and progress.ready >= progress.replicas:
+        told = phase in (CREATING, UPDATING, FAILED) or progress.reason in _NEEDS_ANOTHER_SPEC
+        return FAILED if told else phase
+    if progress.settled and progress.complete:
         return RUNNING
     return CREATING if phase == FAILED else phase
 
 
-def conditions(phase: str, progress: Progress) -> list[dict[str, Any]]:
-    """Ready, Progressing, Degraded and ExtensionsReady for the findings, without their times."""
-    serving = progress.ready >= progress.replicas > 0
-    moving = phase in (CREATING, UPDATING) and not progress.failed
-    problem = progress.failed or (phase == RUNNING and not serving)
-    counted = f"{progress.ready} of {progress.replicas} instances are ready"
-    reason = progress.reason if not progress.settled or progress.failed else "InstanceNotReady"
-    made = [
-        _condition("Ready", serving, "InstancesReady" if serving else reason, counted),
-        _condition(
-            "Progressing",
-            moving,
-            progress.reason if moving else ("Failed" if progress.failed else "Reconciled"),
-            progress.message if moving else ("The spec is in effect" if progress.settled else ""),
-        ),
-        _condition(
-            "Degraded",
-            problem,
-            reason if problem else "AsExpected",
-            (progress.message or counted) if problem else "",
-        ),
-    ]
-    for check in progress.checks:
-        made.append(_condition(check["type"], check["ok"], check["reason"], check["message"]))
-    return [{**condition, "observedGeneration": progress.generation} for condition in made]
-
-
-def _condition(kind: str, status: bool, reason: str, message: str) -> dict[str, Any]:
-    return {"type": kind, "status": "True" if status else "False", "reason": reason, "message": message}
-
-
-def merge_conditions(old: list[dict[str, Any]], new: list[dict[str, Any]], now: str) -> list[dict[str, Any]]:
-    """New conditions with their transition times; conditions of other writers stay.
-
-    lastTransitionTime moves only when the status does (Kubernetes API conventions, "Conditions").
-    """
-    merged = {condition["type"]: condition for condition in old}
-    for condition in new:
-        before = merged.get(condition["type"])
-        same = before is not None and before["status"] == condition["status"]
-        merged[condition["type"]] = {
-            **condition,
-            "lastTransitionTime": before["lastTransitionTime"] if same else now,
-        }
-    return list(merged.values())
-
-
 def transition_event(phase: str, reason: str, message: str) -> dict[str, str]:
-    """The event of entering a phase."""
+    """The event of entering a phase. ``message``: that of the status, empty when all is as usual."""
     if phase == FAILED:
         return {"type": "Warning", "reason": reason, "message": message}
-    return {"type": "Normal", "reason": phase, "message": _ENTERED[phase]}
+    text = _ENTERED[phase]
+    if phase == RUNNING:
+        text = message or text
+    if phase == UPDATING and reason in _NEEDS_ANOTHER_SPEC:
+        text = "What runs does not fit the spec any more"
+    return {"type": "Normal", "reason": phase, "message": text}

@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import hba, instances
+from ansible_collections.paradedb.db.plugins.module_utils import hba, instances, volumes
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import recorded_superuser, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object
-from ansible_collections.paradedb.db.plugins.module_utils.labels import scope
+from ansible_collections.paradedb.db.plugins.module_utils.labels import database_selector, scope
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
     current_settings,
     dynamic_configuration,
 )
-from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
 from ansible_collections.paradedb.db.plugins.module_utils.settings import check_settings, conf_lines
 from ansible_collections.paradedb.db.plugins.module_utils.unavailable import check_available
 
 # A Service's name, and short enough for the longest name made of it: a CronJob's, 52 characters.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
+
+# A pod that has it was made of a template that brings a certificate.
+TLS_ANNOTATION = "database.paradedb.io/tls"
 
 # The configuration is read from stdin, counted, because exec cannot close stdin; "-C" makes PostgreSQL
 # check the whole file, print one setting and end before it looks at the data directory. What it says must
@@ -30,8 +32,8 @@ _CHECK = (
 )
 
 
-def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> None:
-    """Raises Refused for the first thing in the spec which cannot be brought into effect."""
+def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """What the pass is to go by. Raises Refused for the first thing in the spec that cannot take effect."""
     if not NAME.fullmatch(name):
         raise Refused(
             "InvalidName",
@@ -39,11 +41,61 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> None:
             f"{name!r} must start with a letter and have at most 45 lower case letters, digits and '-'",
         )
     check_available(spec)
+    _check_combinations(spec)
     hba.check_rules((spec.get("auth") or {}).get("pgHBA") or [])
     check_settings(spec.get("postgresConfig") or {}, spec.get("resources") or {})
     user = _check_superuser(kube, namespace, name, spec)
-    _check_volumes(kube.get("apps/v1", "StatefulSet", namespace, name), spec)
-    _check_live(kube, namespace, name, dynamic_configuration(spec, user))
+    stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
+    grow = volumes.check(kube, namespace, name, spec)
+    pods = instances.database_pods(kube, namespace, name)
+    tls_enforced = _everywhere_encrypted(spec, pods)
+    _check_live(kube, namespace, name, dynamic_configuration(spec, user, tls_enforced), pods)
+    return {
+        "replicas": _replicas(kube, namespace, name, spec, stateful_set),
+        "grow": grow,
+        "resizing": "" if stateful_set is None else volumes.standing(kube, namespace, name, spec),
+        "tls_enforced": tls_enforced,
+    }
+
+
+def _check_combinations(spec: dict[str, Any]) -> None:
+    """The CRD's rules, for a spec that no API server has checked."""
+    replicas, given, field = spec["replicas"], spec.get("replication") or {}, "spec.replication"
+    synchronous = given.get("mode") == "sync"
+    if synchronous and 1 < replicas <= given.get("syncNodeCount", 1):
+        raise Refused("InvalidSpec", f"{field}.syncNodeCount", f"must be below spec.replicas, {replicas}")
+    if synchronous and given.get("strict") and replicas == 1:
+        raise Refused(
+            "InvalidSpec", f"{field}.strict", "needs a standby: without one no write is ever confirmed"
+        )
+    tls = spec.get("tls") or {}
+    if tls.get("secretRef") and (tls.get("certManager") or {}).get("enabled"):
+        raise Refused("InvalidSpec", "spec.tls.secretRef", "excludes certManager; remove one of them")
+
+
+def _replicas(
+    kube: Kube, namespace: str, name: str, spec: dict[str, Any], stateful_set: Object | None
+) -> int:
+    """How many instances the StatefulSet holds, for its template: to change that is the rollout's.
+
+    One that has to be made anew gets as many as there are data of, so that the instance that has the newest
+    takes part in the election; a new database begins with one, from which the others copy.
+    """
+    if stateful_set is not None:
+        return int(stateful_set["spec"].get("replicas", 1))
+    if spec.get("hibernate"):
+        return 0
+    claims = kube.list("v1", "PersistentVolumeClaim", namespace, database_selector(name))
+    kept = [item["metadata"]["name"].rpartition("-") for item in claims]
+    highest = max((int(ordinal) for which, _, ordinal in kept if which == f"data-{name}"), default=0)
+    return min(highest + 1, int(spec["replicas"]))
+
+
+def _everywhere_encrypted(spec: dict[str, Any], pods: list[Object]) -> bool:
+    """Whether every instance has a certificate, so that connections without encryption can be refused."""
+    if not (spec.get("tls") or {}).get("enabled"):
+        return False
+    return all((pod["metadata"].get("annotations") or {}).get(TLS_ANNOTATION) == "true" for pod in pods)
 
 
 def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> str:
@@ -59,35 +111,13 @@ def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]
     return user
 
 
-def _check_volumes(stateful_set: Object | None, spec: dict[str, Any]) -> None:
-    """Volumes cannot change: the CRD's rule, for a spec that no API server has compared with the last."""
-    if stateful_set is None:
-        return
-    templates = {
-        item["metadata"]["name"]: item["spec"] for item in stateful_set["spec"]["volumeClaimTemplates"]
-    }
-    wanted = {"data": ("spec.storage", spec["storage"])}
-    if spec["storage"].get("walStorage"):
-        wanted["wal"] = ("spec.storage.walStorage", spec["storage"]["walStorage"])
-    if set(wanted) != set(templates):
-        raise Refused(
-            "ImmutableField", "spec.storage.walStorage", "cannot be added or removed once the database exists"
-        )
-    for key, (field, storage) in wanted.items():
-        size = templates[key]["resources"]["requests"]["storage"]
-        if parse_quantity(size) != parse_quantity(storage["size"]):
-            raise Refused(
-                "ImmutableField", f"{field}.size", f"cannot change in this version; set it to {size}"
-            )
-
-
-def _check_live(kube: Kube, namespace: str, name: str, wanted: dict[str, Any]) -> None:
+def _check_live(kube: Kube, namespace: str, name: str, wanted: dict[str, Any], pods: list[Object]) -> None:
     """Let the running PostgreSQL itself judge settings that differ from those it was given."""
     settings = wanted["postgresql"]["parameters"]
     config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
     if current_settings(config_map) == settings:
         return
-    running = [pod for pod in instances.database_pods(kube, namespace, name) if instances.is_running(pod)]
+    running = [pod for pod in pods if instances.is_running(pod)]
     if not running:
         return  # the pod's init container checks the same file
     text = "\n".join(conf_lines(settings)) + "\n"

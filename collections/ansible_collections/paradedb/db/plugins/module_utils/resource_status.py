@@ -1,4 +1,4 @@
-"""Write the status of a ParadeDB: phases by the state diagram, conditions, an event for each transition.
+"""Write the status of a ParadeDB: phases by the state diagram, conditions, instances, and events of changes.
 
 ``generation`` is always the one whose spec the pass worked on: the resource may have a newer one by the time
 the status is written, and that one is the next pass's.
@@ -9,11 +9,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import events, instances, phases, rollout
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import PORT, credentials_name
+from ansible_collections.paradedb.db.plugins.module_utils import (
+    conditions,
+    events,
+    phases,
+    rollout,
+    status_fields,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
-from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, database_selector
+from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND
+from ansible_collections.paradedb.db.plugins.module_utils.phases import Progress
+from ansible_collections.paradedb.db.plugins.module_utils.topology import Topology, observe
+
+_LOOK_AGAIN = 5  # seconds until what a pass waits for may be there
+_ELECTION = 2  # seconds until there may be a primary
 
 
 def started(kube: Kube, namespace: str, name: str, generation: int, check_mode: bool) -> dict[str, Any]:
@@ -21,14 +31,18 @@ def started(kube: Kube, namespace: str, name: str, generation: int, check_mode: 
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
+    status = _before(resource)
     phase = _phase(resource)
-    target = phases.phase_at_start(
-        phase, generation, (resource.get("status") or {}).get("observedGeneration")
-    )
+    target = phases.phase_at_start(phase, generation, status.get("observedGeneration"))
     if target == phase:
         return {"changed": False, "phase": phase}
-    progress = phases.Progress(
-        generation, resource["spec"].get("replicas", 1), _ready(resource), settled=False
+    progress = Progress(
+        generation,
+        _wanted(resource),
+        status.get("readyReplicas", 0),
+        settled=False,
+        led=status_fields.led(status),
+        checks=conditions.standing([], _conditions(resource)),
     )
     return _write(kube, resource, [target], progress, {}, check_mode)
 
@@ -38,51 +52,57 @@ def finished(
     namespace: str,
     name: str,
     generation: int,
-    rolled: dict[str, Any],
-    database: dict[str, Any],
+    results: dict[str, dict[str, Any]],
     check_mode: bool,
 ) -> dict[str, Any]:
-    """A pass ended well: what it found becomes the status."""
+    """A pass ended well: what its modules (rollout, database, credentials) returned becomes the status."""
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
+    rolled, database, credentials = (results[key] for key in ("rollout", "database", "credentials"))
+    checks = [check for result in results.values() for check in result.get("checks") or []]
+    seen = observe(kube, namespace, name)
     progress = _progress(
         resource,
-        instances.database_pods(kube, namespace, name),
+        seen,
         generation,
-        settled=rolled["settled"],
-        reason=rolled["reason"],
-        message=rolled["message"],
-        checks=_extension_checks(database),
+        rolled,
+        checks=checks + conditions.standing(checks, _conditions(resource)),
+        absent=_absent(credentials, checks),
     )
     fields = {
-        "endpoint": f"{name}.{namespace}.svc:{PORT}",
-        "credentialsSecret": credentials_name(name),
-        "selector": database_selector(name),
+        **status_fields.addresses(namespace, name),
+        **status_fields.instances(seen),
+        **status_fields.certificate(credentials),
+        **status_fields.database(database),
     }
-    if database.get("connected"):
-        fields |= {"currentVersion": database["version"], "extensions": database["extensions"]}
     result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
-    return result | ({"requeue_after": rolled["requeue_after"]} if "requeue_after" in rolled else {})
+    _tell(kube, resource, rolled.get("events") or [], check_mode)
+    return result | _next_look(rolled)
 
 
 def failed(
     kube: Kube, namespace: str, name: str, generation: int, reason: str, message: str, check_mode: bool
 ) -> dict[str, Any]:
-    """A pass failed: the phase says so, the conditions and an event say why."""
+    """A pass failed: the phase says so, the conditions and an event say why.
+
+    ``waiting`` in the result says that the reason is none that a person has to do anything about.
+    """
+    waiting = reason in phases.WAITING
+    waits = {"waiting": True, "message": message, "requeue_after": _LOOK_AGAIN} if waiting else {}
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
-        return {"changed": False}
-    pods = instances.database_pods(kube, namespace, name)
-    progress = _progress(
-        resource, pods, generation, settled=False, reason=reason, message=message, failed=True
-    )
+        return {"changed": False, **waits}
+    seen = observe(kube, namespace, name)
+    findings = {"settled": False, "reason": reason, "message": message}
+    kept = conditions.standing([], _conditions(resource))
+    progress = _progress(resource, seen, generation, findings, failed=not waiting, checks=kept)
     path = _path(resource, progress)
-    known = (resource.get("status") or {}).get("message") == message
-    result = _write(kube, resource, path, progress, {}, check_mode)
-    if phases.FAILED not in path and not known and not check_mode:
-        events.emit(kube, resource, phases.transition_event(phases.FAILED, reason, message), _now())
-    return result
+    known = _before(resource).get("message") == message
+    result = _write(kube, resource, path, progress, status_fields.instances(seen), check_mode)
+    if not waiting and phases.FAILED not in path and not known:
+        _tell(kube, resource, [phases.transition_event(phases.FAILED, reason, message)], check_mode)
+    return result | waits
 
 
 def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
@@ -93,19 +113,48 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None or "deletionTimestamp" in resource["metadata"]:
         return {"changed": False}
-    seen = (resource.get("status") or {}).get("observedGeneration")
-    if _phase(resource) != phases.RUNNING or seen != resource["metadata"]["generation"]:
+    if resource["spec"].get("paused"):
+        return _paused(kube, resource, check_mode)
+    generation = _before(resource).get("observedGeneration")
+    if _phase(resource) != phases.RUNNING or generation != resource["metadata"]["generation"]:
         return {"changed": False, "requeue_after": 0}
-    stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    pods = instances.database_pods(kube, namespace, name)
     try:
-        waiting = rollout.standing(stateful_set, pods, resource["spec"].get("replicas", 1))
+        limited = conditions.holds(_conditions(resource), conditions.REPLICAS_LIMITED)
+        found = rollout.look(kube, resource, limited)
     except Refused:
         return {"changed": False, "requeue_after": 0}
-    reason, message = (waiting["reason"], waiting["message"]) if waiting else ("Reconciled", "")
-    progress = _progress(resource, pods, seen, settled=waiting is None, reason=reason, message=message)
-    result = _write(kube, resource, [], progress, {}, check_mode)
-    return result | ({"requeue_after": waiting["requeue_after"]} if waiting else {})
+    seen, kept = found["seen"], conditions.standing([], _conditions(resource))
+    progress = _progress(resource, seen, generation, found, checks=kept)
+    result = _write(kube, resource, [], progress, status_fields.instances(seen), check_mode)
+    return result | _next_look(found)
+
+
+def paused(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
+    """The spec asks for nothing to be done: see ``_paused``."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
+    if resource is None or "deletionTimestamp" in resource["metadata"]:
+        return {"changed": False}
+    return _paused(kube, resource, check_mode)
+
+
+def _paused(kube: Kube, resource: Object, check_mode: bool) -> dict[str, Any]:
+    """What is seen of the instances is written, what passes decided stays: phase, message, other conditions.
+
+    Paused speaks of the present spec. The rest goes on to speak of the last one that was applied, so that who
+    waits for Ready of a changed spec waits until it is in effect.
+    """
+    metadata, before = resource["metadata"], _before(resource)
+    seen = observe(kube, metadata["namespace"], metadata["name"])
+    made = [conditions.paused(metadata["generation"])]
+    if "observedGeneration" in before:
+        findings = {"settled": True, "reason": "Reconciled", "message": "", "replicas": seen.size}
+        progress = _progress(resource, seen, before["observedGeneration"], findings)
+        made.append(conditions.ready(progress))
+    status = before | status_fields.instances(seen) | {"phase": _phase(resource)}
+    status["conditions"] = conditions.merge(_conditions(resource), made, _now())
+    changed = _save(kube, resource, before, status, check_mode)
+    soon = {"requeue_after": _ELECTION} if seen.present and seen.primary is None else {}
+    return {"changed": changed, "phase": status["phase"], "diff": {"before": before, "after": status}, **soon}
 
 
 def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[str, Any]:
@@ -113,27 +162,29 @@ def deleting(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None or "deletionTimestamp" not in resource["metadata"]:
         return {"changed": False}
-    progress = phases.Progress(
-        resource["metadata"]["generation"],
-        resource["spec"].get("replicas", 1),
-        0,
-        settled=False,
-        reason="Deleting",
-    )
-    return _write(kube, resource, phases.steps(_phase(resource), phases.DELETING), progress, {}, check_mode)
+    generation = resource["metadata"]["generation"]
+    progress = Progress(generation, _wanted(resource), 0, settled=False, reason="Deleting", led=False)
+    path = phases.steps(_phase(resource), phases.DELETING)
+    return _write(kube, resource, path, progress, {"instances": [], "readyReplicas": 0}, check_mode)
 
 
-def _progress(resource: Object, pods: list[Object], generation: int, **findings: Any) -> phases.Progress:
-    """The findings of a pass together with the instances that are ready."""
-    return phases.Progress(
+def _progress(
+    resource: Object, seen: Topology, generation: int, findings: dict[str, Any], **more: Any
+) -> Progress:
+    """The findings of a pass (settled, reason, message, replicas) together with what the instances do."""
+    return Progress(
         generation=generation or resource["metadata"]["generation"],
-        replicas=resource["spec"].get("replicas", 1),
-        ready=sum(instances.is_ready(pod) for pod in pods),
-        **findings,
+        replicas=findings.get("replicas", _wanted(resource)),
+        ready=status_fields.ready(seen),
+        led=seen.primary is not None,
+        settled=findings["settled"],
+        reason=findings["reason"],
+        message=findings["message"],
+        **more,
     )
 
 
-def _path(resource: Object, progress: phases.Progress) -> list[str]:
+def _path(resource: Object, progress: Progress) -> list[str]:
     """The phases to walk through to where the findings lead."""
     phase = _phase(resource)
     return phases.steps(phase, phases.phase_at_end(phase, progress))
@@ -143,64 +194,78 @@ def _write(
     kube: Kube,
     resource: Object,
     path: list[str],
-    progress: phases.Progress,
+    progress: Progress,
     fields: dict[str, Any],
     check_mode: bool,
 ) -> dict[str, Any]:
     """Walk the phases of ``path``, one patch and one event each; one patch when only the rest changed."""
-    before = resource.get("status") or {}
+    before = _before(resource)
     current, changed = before, False
     for phase in path or [_phase(resource)]:
         wanted = _status(current, phase, progress, fields)
-        if wanted != current:
-            changed = True
-            if not check_mode:
-                kube.merge_patch(resource, {"status": wanted}, "status")
-        if path and not check_mode:
-            events.emit(
-                kube, resource, phases.transition_event(phase, progress.reason, progress.message), _now()
-            )
+        changed |= _save(kube, resource, current, wanted, check_mode)
+        if path:
+            event = phases.transition_event(phase, progress.reason, wanted["message"])
+            _tell(kube, resource, [event], check_mode)
         current = wanted
     return {"changed": changed, "phase": current["phase"], "diff": {"before": before, "after": current}}
 
 
-def _status(current: Object, phase: str, progress: phases.Progress, fields: dict[str, Any]) -> Object:
+def _status(current: Object, phase: str, progress: Progress, fields: dict[str, Any]) -> Object:
     # The last phase of a walk carries the findings; those on the way only say that they were passed.
-    conditions = phases.conditions(phase, progress)
-    status = current | {
-        "phase": phase,
-        "readyReplicas": progress.ready,
-        "message": progress.message,
-        "conditions": phases.merge_conditions(current.get("conditions") or [], conditions, _now()),
-        **fields,
-    }
+    kept = [item for item in current.get("conditions") or [] if item["type"] not in progress.absent]
+    made = conditions.merge(kept, conditions.found(phase, progress), _now())
+    message = progress.message
+    if progress.settled and not message:
+        message = conditions.summary(made)
+    status = {**current, "phase": phase, "message": message, "conditions": made, **fields}
     # The generation counts as observed when a pass has dealt with it, not when one begins.
     if phase not in (phases.CREATING, phases.UPDATING) or progress.settled or progress.failed:
         status["observedGeneration"] = progress.generation
-    return status
+    return {name: value for name, value in status.items() if value is not None}
 
 
-def _extension_checks(database: dict[str, Any]) -> list[dict[str, Any]]:
-    if not database.get("connected"):
-        return []
-    missing = database["missing_extensions"]
-    message = "; ".join(f"{item['name']}: {item['problem']}" for item in missing)
-    return [
-        {
-            "type": "ExtensionsReady",
-            "ok": not missing,
-            "reason": "ExtensionMissing" if missing else "ExtensionsCreated",
-            "message": f"spec.extensions: {message}" if missing else "",
-        }
-    ]
+def _save(kube: Kube, resource: Object, before: Object, after: Object, check_mode: bool) -> bool:
+    """Write the status if it changed, and tell what is news in it. True if it changed."""
+    if after == before:
+        return False
+    if not check_mode:
+        gone = {name: None for name in before if name not in after}
+        kube.merge_patch(resource, {"status": after | gone}, "status")
+    news = conditions.news(before.get("conditions") or [], after["conditions"])
+    _tell(kube, resource, status_fields.promotion(before, after) + news, check_mode)
+    return True
+
+
+def _tell(kube: Kube, resource: Object, told: list[dict[str, str]], check_mode: bool) -> None:
+    for event in [] if check_mode else told:
+        events.emit(kube, resource, event, _now())
+
+
+def _absent(credentials: dict[str, Any], checks: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Without TLS no condition speaks of a certificate."""
+    checked = any(item["type"] == conditions.CERTIFICATE_VALID for item in checks)
+    return () if checked or credentials.get("tls") else (conditions.CERTIFICATE_VALID,)
+
+
+def _next_look(findings: dict[str, Any]) -> dict[str, Any]:
+    return {key: findings[key] for key in ("requeue_after",) if findings.get(key) is not None}
+
+
+def _wanted(resource: Object) -> int:
+    return conditions.wanted(_conditions(resource), resource["spec"].get("replicas", 1))
+
+
+def _before(resource: Object) -> Object:
+    return resource.get("status") or {}
+
+
+def _conditions(resource: Object) -> list[Object]:
+    return _before(resource).get("conditions") or []
 
 
 def _phase(resource: Object) -> str:
-    return (resource.get("status") or {}).get("phase") or phases.PENDING
-
-
-def _ready(resource: Object) -> int:
-    return (resource.get("status") or {}).get("readyReplicas", 0)
+    return _before(resource).get("phase") or phases.PENDING
 
 
 def _now() -> str:

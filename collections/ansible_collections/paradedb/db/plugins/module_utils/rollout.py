@@ -1,128 +1,143 @@
-"""Bring the instances to what was applied: replace outdated pods, restart PostgreSQL where it is needed."""
+"""Bring the instances to what was applied, one step a pass: number, pods, primary, settings, certificates."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import instances
-from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
-from ansible_collections.paradedb.db.plugins.module_utils.labels import scope
+from ansible_collections.paradedb.db.plugins.module_utils import disk, editions, topology
+from ansible_collections.paradedb.db.plugins.module_utils.decision import CLONING, World, decide
+from ansible_collections.paradedb.db.plugins.module_utils.kube import FIELD_MANAGER, Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
+from ansible_collections.paradedb.db.plugins.module_utils.steps import Step
+from ansible_collections.paradedb.db.plugins.module_utils.topology import Topology
 
-CONFIG_DIRECTORY = "/run/paradedb/patroni"
-PATRONICTL = "/opt/patroni/patronictl"
-
-
-def _unsettled(reason: str, message: str, requeue_after: int, changed: bool = False) -> dict[str, Any]:
-    """Not there yet. ``requeue_after``: seconds until a look is worth while, if nothing happens before."""
-    return {
-        "changed": changed,
-        "settled": False,
-        "reason": reason,
-        "message": message,
-        "requeue_after": requeue_after,
-    }
+# Seconds after which the disk of an instance that is not ready is looked at; the primary's is at any time,
+# because PostgreSQL may go on for long with statements that fail.
+LOOK_AT_DISK_AFTER = 10
 
 
 def reconcile(
-    kube: Kube, namespace: str, name: str, replicas: int, database: dict[str, Any], check_mode: bool
+    kube: Kube,
+    namespace: str,
+    name: str,
+    spec: dict[str, Any],
+    database: dict[str, Any],
+    check_mode: bool,
+    certificate: str = "",
+    resizing: str = "",
 ) -> dict[str, Any]:
     """One step towards the applied state. Raises Refused when an instance cannot get there by itself."""
-    stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    pods = instances.database_pods(kube, namespace, name)
-    outdated = _outdated(stateful_set, pods)
-    if outdated:
-        return _replace(kube, _next_to_replace(outdated), check_mode)
-    waiting = standing(stateful_set, pods, replicas)
-    if waiting:
-        return waiting
-    if not database.get("connected"):
-        return _unsettled("InstancesStarting", "Waiting for the primary", 2)
-    return _settings(kube, namespace, name, pods, database, check_mode)
+    seen = topology.observe(kube, namespace, name)
+    limited = editions.limit(spec, database["search_version"]) if database.get("connected") else None
+    world = World(
+        seen,
+        spec,
+        _wanted(spec, limited, database.get("connected", False)),
+        datetime.now(UTC),
+        nodes=_nodes(kube, seen),
+        database=database,
+        resource=kube.get(API_VERSION, KIND, namespace, name),
+        certificate=certificate,
+        resizing=resizing,
+        settings_age=_settings_age(kube, seen),
+    )
+    _raise_full_disk(kube, world)
+    step = decide(world)
+    if step and step.act and not check_mode:
+        step.act(kube)
+    return _result(world, step) | {"checks": _checks(world, limited, database.get("connected", False))}
 
 
-def standing(stateful_set: Object | None, pods: list[Object], replicas: int) -> dict[str, Any] | None:
-    """What keeps the instances from being as they were applied; None when nothing does.
+def look(kube: Kube, resource: Object, limited: bool) -> dict[str, Any]:
+    """What a pass would find, as far as it shows without asking the database. Writes nothing.
 
-    Raises Refused when an instance cannot get there by itself.
+    Raises Refused as ``reconcile`` does.
     """
-    if not _is_current(stateful_set):
-        return _unsettled("InstancesStarting", "Waiting for the StatefulSet controller", 2)
-    if _outdated(stateful_set, pods):
-        return _unsettled("RollingUpdate", "Some pods do not have the new template yet", 0)
-    _raise_trouble(pods)
-    if len(pods) < replicas or not all(instances.is_ready(pod) for pod in pods):
-        return _waiting(pods)
-    return None
+    metadata, spec = resource["metadata"], resource["spec"]
+    seen = topology.observe(kube, metadata["namespace"], metadata["name"])
+    limit = {"reason": "", "message": ""} if limited else None
+    world = World(seen, spec, _wanted(spec, limit, True), datetime.now(UTC), nodes=_nodes(kube, seen))
+    _raise_full_disk(kube, world)
+    step = decide(world)
+    if step and step.act:
+        step = Step(step.reason, step.message, 0)
+    return _result(world, step) | {"seen": seen}
 
 
-def _is_current(stateful_set: Object | None) -> bool:
-    """Whether the StatefulSet controller has seen what was applied."""
-    if stateful_set is None:
-        return False
-    observed = stateful_set.get("status", {}).get("observedGeneration", 0)
-    return observed >= stateful_set["metadata"]["generation"]
+def _wanted(spec: dict[str, Any], limited: dict[str, str] | None, known: bool) -> int | None:
+    """How many instances shall run; None while nothing is known of the image's pg_search."""
+    replicas = int(spec.get("replicas", 1))
+    if spec.get("hibernate"):
+        return 0
+    if replicas == 1 or limited:
+        return 1
+    return replicas if known else None
 
 
-def _outdated(stateful_set: Object | None, pods: list[Object]) -> list[Object]:
-    if stateful_set is None or not _is_current(stateful_set):
-        return []
-    revision = stateful_set["status"]["updateRevision"]
-    return [pod for pod in pods if pod["metadata"]["labels"].get(instances.REVISION) != revision]
-
-
-def _next_to_replace(outdated: list[Object]) -> Object:
-    """Broken ones first, then replicas, the primary last."""
-    return min(outdated, key=lambda pod: (instances.is_ready(pod), instances.is_primary(pod)))
-
-
-def _replace(kube: Kube, pod: Object, check_mode: bool) -> dict[str, Any]:
-    changed = True if check_mode else kube.delete(pod)
-    name = pod["metadata"]["name"]
-    return _unsettled("RollingUpdate", f"Replacing pod {name} by one with the new template", 2, changed)
-
-
-def _raise_trouble(pods: list[Object]) -> None:
-    now = datetime.now(UTC)
-    for pod in pods:
-        found = instances.trouble(pod, now)
-        if found:
-            raise Refused(found["reason"], "", found["message"])
-
-
-def _waiting(pods: list[Object]) -> dict[str, Any]:
-    blocked = next((reason for reason in map(instances.unscheduled, pods) if reason), "")
-    if blocked:
-        return _unsettled("Unschedulable", blocked, 10)
-    return _unsettled("InstancesStarting", "Waiting for the instances to become ready", 3)
-
-
-def _settings(
-    kube: Kube, namespace: str, name: str, pods: list[Object], database: dict[str, Any], check_mode: bool
-) -> dict[str, Any]:
-    if database.get("hba_problem"):
-        raise Refused(
-            "InvalidHBARule",
-            "spec.auth.pgHBA",
-            f"PostgreSQL kept the previous rules: {database['hba_problem']}",
-        )
-    if not database["settings_applied"]:
-        return _unsettled("ApplyingSettings", "Waiting for Patroni to apply the settings", 1)
-    if database["pending_restart"]:
-        primary = instances.ready_primary(pods)
-        if primary is not None and not check_mode:
-            command = [
-                PATRONICTL,
-                "-c",
-                CONFIG_DIRECTORY,
-                "restart",
-                scope(name),
-                primary["metadata"]["name"],
-                "--force",
+def _result(world: World, step: Step | None) -> dict[str, Any]:
+    replicas = world.replicas if world.replicas is not None else max(world.seen.size, 1)
+    result: dict[str, Any] = {
+        "changed": bool(step and step.act),
+        "settled": step is None,
+        "reason": step.reason if step else "Reconciled",
+        "message": step.message if step else "",
+        "replicas": replicas,
+        "events": [],
+    }
+    if step:
+        result["requeue_after"] = step.requeue_after
+        if step.act and step.event:
+            result["events"] = [
+                {
+                    "type": "Warning" if step.warning else "Normal",
+                    "reason": step.reason,
+                    "message": step.event,
+                }
             ]
-            kube.execute(namespace, primary["metadata"]["name"], command)
-        return _unsettled(
-            "RestartingInstances", "Restarting PostgreSQL, as changed settings need it", 1, True
-        )
-    return {"changed": False, "settled": True, "reason": "Reconciled", "message": ""}
+    return result
+
+
+def _checks(world: World, limited: dict[str, str] | None, known: bool) -> list[dict[str, Any]]:
+    """The conditions that are this module's to tell."""
+    asleep = world.replicas == 0
+    made = [
+        {
+            "type": "Hibernated",
+            "ok": asleep and not (world.seen.size or world.seen.present or world.seen.going),
+            "reason": "HibernatedBySpec" if asleep else "NotHibernated",
+            "message": "No instance runs; the data are kept" if asleep else "",
+        }
+    ]
+    if known:
+        reason, message = (limited["reason"], limited["message"]) if limited else ("NotLimited", "")
+        made.append({"type": "ReplicasLimited", "ok": bool(limited), "reason": reason, "message": message})
+    return made
+
+
+def _nodes(kube: Kube, seen: Topology) -> dict[str, Object]:
+    """The instances' nodes, where they matter: for one that is ready and alone they do not."""
+    alone = len(seen.present) == 1 and not seen.going and seen.present[0].ready
+    return {} if alone else topology.node_states(kube, seen)
+
+
+def _settings_age(kube: Kube, seen: Topology) -> float:
+    """Seconds since the operator last changed the settings, by the API server's own record."""
+    if len(seen.present) < 2:
+        return float("inf")
+    config_map = kube.get("v1", "ConfigMap", seen.namespace, f"{scope(seen.name)}-config") or {}
+    fields = (config_map.get("metadata") or {}).get("managedFields") or []
+    times = [item["time"] for item in fields if item.get("manager") == FIELD_MANAGER and item.get("time")]
+    if not times:
+        return float("inf")
+    return (datetime.now(UTC) - datetime.fromisoformat(max(times))).total_seconds()
+
+
+def _raise_full_disk(kube: Kube, world: World) -> None:
+    """A full volume stops an instance for good: say so, before anything else is tried. Raises Refused."""
+    for item in world.seen.present:
+        stuck = topology.unready_for(item, world.now) >= LOOK_AT_DISK_AFTER and item.state != CLONING
+        if item.running and (stuck or item == world.seen.primary):
+            full = disk.full(kube, world.seen.namespace, item.pod)
+            if full:
+                raise full

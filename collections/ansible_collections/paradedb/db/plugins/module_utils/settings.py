@@ -23,6 +23,9 @@ PRELOAD = "shared_preload_libraries"
 # Two segments of the write-ahead log, of 16 MB each as initdb makes them.
 SMALLEST_WAL = 32 * MEGABYTE
 
+# A volume below this would not hold PostgreSQL's default of max_wal_size, 1 GB, beside anything else.
+SMALLEST_UNBOUND_VOLUME = 5 * GIGABYTE
+
 # Below this the tuning rules give values smaller than PostgreSQL's own defaults.
 SMALLEST_TUNED_MEMORY = 512 * MEGABYTE
 
@@ -167,6 +170,7 @@ def instance_settings(spec: dict[str, Any]) -> dict[str, str]:
     settings = {"password_encryption": "scram-sha-256", "unix_socket_directories": "/run/postgresql"}
     settings |= _cpu_settings(resources)
     settings |= _memory_settings(resources, config, int(settings.get("max_parallel_maintenance_workers", 2)))
+    settings |= _wal_settings(spec.get("storage") or {}, spec.get("replicas", 1))
     settings |= config
     settings.pop(PRELOAD, None)
     return dict(sorted(settings.items()))
@@ -220,6 +224,26 @@ def _cpu_settings(resources: dict[str, Any]) -> dict[str, str]:
         "max_parallel_workers_per_gather": str(min(max(cores // 2, 1), 1024)),
         "max_parallel_maintenance_workers": str(min(max(cores // 2, 2), 8)),
     }
+
+
+def _wal_settings(storage: dict[str, Any], replicas: int) -> dict[str, str]:
+    """What keeps the write-ahead log from filling the volume it is on."""
+    size = (storage.get("walStorage") or storage).get("size")
+    if size is None:
+        return {}
+    volume = int(parse_quantity(size))
+    # A replica that is lost may hold back so much of the log and no more; it is cloned anew afterwards.
+    settings = {"max_slot_wal_keep_size": _megabytes(volume // 4)} if replicas > 1 else {}
+    if volume >= SMALLEST_UNBOUND_VOLUME:
+        return settings
+    most = max(min(volume // 5, GIGABYTE), SMALLEST_WAL)
+    settings["max_wal_size"] = _megabytes(most)
+    # Where the defaults of PostgreSQL (80 MB) and Patroni (128 MB) are too much for the volume.
+    if most < 80 * MEGABYTE:
+        settings["min_wal_size"] = _megabytes(most)
+    if most // 2 < 128 * MEGABYTE:
+        settings["wal_keep_size"] = _megabytes(max(most // 2, 16 * MEGABYTE))
+    return settings
 
 
 def _megabytes(size: int) -> str:

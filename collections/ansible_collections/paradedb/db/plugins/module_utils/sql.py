@@ -12,7 +12,7 @@ import secrets
 from typing import Any
 
 # The session of the program, whatever the user set: nothing it does is written anywhere, nothing cuts it
-# short, and no function that a user made is called in place of PostgreSQL's own.
+# short, it waits for no standby, and no function that a user made is called in place of PostgreSQL's own.
 SESSION_OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -39,6 +39,7 @@ SESSION_OPTIONS = " ".join(
         "default_transaction_read_only=off",
         "standard_conforming_strings=on",
         "row_security=off",
+        "synchronous_commit=local",
     )
 )
 
@@ -139,10 +140,85 @@ SELECT jsonb_build_object(
     OR EXISTS (SELECT FROM pg_catalog.pg_settings AS s
                JOIN jsonb_each_text(:'params'::jsonb->'command_line') AS wanted ON wanted.key = s.name
                WHERE s.setting <> wanted.value),
+  'search_version', coalesce((SELECT default_version FROM pg_catalog.pg_available_extensions
+                              WHERE name = 'pg_search'), ''),
+  'oldest_wal', (SELECT ('x' || substr(first, 1, 8))::bit(32)::bigint * 4294967296
+                        + ('x' || substr(first, 9, 8))::bit(32)::bigint
+                          * pg_size_bytes(current_setting('wal_segment_size'))
+                 FROM (SELECT min(substr(name, 9)) AS first FROM pg_catalog.pg_ls_waldir()
+                       WHERE name ~ '^[0-9A-F]{24}$') AS segments),
+  'available_digest', (SELECT encode(sha256(convert_to(
+                         coalesce(string_agg(name || '=' || default_version, ' ' ORDER BY name), ''),
+                         'UTF8')), 'hex')
+                       FROM pg_catalog.pg_available_extensions),
+  'updated_digest', (SELECT split_part(setting, '=', 2)
+                     FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS setting
+                     WHERE setrole = 0 AND starts_with(setting, 'paradedb_operator.extensions=')
+                       AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = 'postgres')),
   'hba_problem', (SELECT format('line %s: %s', line_number, coalesce(error, 'is not a rule'))
                   FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY line_number LIMIT 1),
   'configuration', pg_catalog.pg_read_file('patroni.dynamic.json', 0, 10000000, true)
 );
+"""
+
+# Databases to update, by name: all but those that nobody can connect to.
+_DATABASES = r"""
+SELECT jsonb_build_object('databases', jsonb_agg(datname ORDER BY datname))
+FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2;
+"""
+
+# Of the database that the session is connected to. vector comes first and what a new version requires is
+# created, as pg_search since 0.25 needs it: https://docs.paradedb.com/deploy/upgrading
+_UPDATE = r"""
+SELECT set_config('paradedb_operator.params', :'params', false) AS ignored \gset
+SET lock_timeout = '3s';
+DO $program$
+DECLARE
+  stale record;
+  needed text;
+  outcome jsonb := '[]';
+  said jsonb;
+BEGIN
+  FOR stale IN
+    SELECT installed.extname AS name, installed.extversion AS installed,
+           available.default_version AS available
+    FROM pg_catalog.pg_extension AS installed
+    LEFT JOIN pg_catalog.pg_available_extensions AS available ON available.name = installed.extname
+    WHERE available.default_version IS DISTINCT FROM installed.extversion
+    ORDER BY installed.extname <> 'vector', installed.extname
+  LOOP
+    said := jsonb_build_object(
+      'name', stale.name, 'installed', stale.installed, 'available', stale.available);
+    BEGIN
+      IF stale.available IS NULL THEN
+        RAISE EXCEPTION 'the image does not have it';
+      END IF;
+      IF (current_setting('paradedb_operator.params')::jsonb->>'apply')::boolean THEN
+        FOR needed IN
+          SELECT unnest(requires) FROM pg_catalog.pg_available_extension_versions
+          WHERE name = stale.name AND version = stale.available
+        LOOP
+          CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = needed);
+          PERFORM set_config('search_path', 'public', true);
+          EXECUTE pg_catalog.format('CREATE EXTENSION %I CASCADE', needed);
+          PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
+        END LOOP;
+        EXECUTE format('ALTER EXTENSION %I UPDATE TO %L', stale.name, stale.available);
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      said := said || jsonb_build_object('problem', SQLERRM);
+    END;
+    outcome := outcome || said;
+  END LOOP;
+  PERFORM set_config('paradedb_operator.outcome', outcome::text, false);
+END
+$program$;
+SELECT jsonb_build_object(current_database(), current_setting('paradedb_operator.outcome')::jsonb);
+"""
+
+_REMEMBER = r"""
+SELECT format('ALTER DATABASE postgres SET paradedb_operator.extensions = %L', :'params'::jsonb->>'digest')
+\gexec
 """
 
 _END = "\n\\q\n"  # the exec protocol cannot close stdin
@@ -158,6 +234,30 @@ def program(parameters: dict[str, Any]) -> str:
 def dry_program(parameters: dict[str, Any]) -> str:
     """What a check mode run executes: it reads what there is and tells what the program would do."""
     return _header(parameters) + _PLAN + _TARGET + _FORETELL + _REPORT + _END
+
+
+def databases_program() -> str:
+    """Tells the databases whose extensions can be updated."""
+    return _header({}) + _DATABASES + _END
+
+
+def update_program(databases: list[str], apply: bool) -> str:
+    """Updates the extensions of these databases one after the other, or only says which it would.
+
+    Ends at the first that cannot be reached.
+    """
+    parts = [f"\n\\connect -reuse-previous=on '{_target(name)}'\n{_UPDATE}" for name in databases]
+    return _header({"apply": apply}) + "".join(parts) + _END
+
+
+def _target(database: str) -> str:
+    """What _TARGET makes in SQL: a URI with every byte percent-encoded."""
+    return "postgresql:///" + "".join(f"%{byte:02x}" for byte in database.encode())
+
+
+def remember_program(digest: str) -> str:
+    """Keeps in the database itself to which extensions all of its databases were brought."""
+    return _header({"digest": digest}) + _REMEMBER + _END
 
 
 def documented_program(parameters: dict[str, Any]) -> str:

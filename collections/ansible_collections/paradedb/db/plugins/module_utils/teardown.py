@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     API_VERSION,
     KIND,
@@ -20,7 +20,9 @@ OWNED_KINDS = [
     ("apps/v1", "StatefulSet"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
+    ("cert-manager.io/v1", "Certificate"),  # before the Secret, which it would fill again
     ("v1", "Secret"),
+    ("policy/v1", "PodDisruptionBudget"),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("v1", "ServiceAccount"),
@@ -49,13 +51,22 @@ def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode:
     if not check_mode:
         _await_pods(kube, namespace, name)
     for api_version, kind in OWNED_KINDS[1:]:
-        deleted += _delete(kube, kube.list(api_version, kind, namespace, instance_selector(name)), check_mode)
+        deleted += _delete(kube, _find(kube, api_version, kind, namespace, name), check_mode)
     # Patroni makes ConfigMaps of its own, labelled with its scope.
     deleted += _delete(kube, kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}"), check_mode)
     if delete_data:
         claims = kube.list("v1", "PersistentVolumeClaim", namespace, instance_selector(name))
         deleted += _delete(kube, claims, check_mode)
     return {"changed": bool(deleted), "deleted": list(dict.fromkeys(deleted))}
+
+
+def _find(kube: Kube, api_version: str, kind: str, namespace: str, name: str) -> list[Object]:
+    try:
+        return kube.list(api_version, kind, namespace, instance_selector(name))
+    except KubeError as error:
+        if error.status == 404 or (error.status == 403 and kind == "Certificate"):
+            return []  # a kind that this cluster does not have, or that this user never used
+        raise
 
 
 def _delete(kube: Kube, items: list[Object], check_mode: bool) -> list[str]:

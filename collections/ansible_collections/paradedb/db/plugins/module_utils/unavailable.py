@@ -12,16 +12,11 @@ from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 
 # Fields that ask for something when they hold anything but these values.
 _OFF: dict[str, tuple[Any, ...]] = {
-    "edition": (None, "Auto"),
     "connectionPooling.enabled": (None, False),
     "backup.enabled": (None, False),
     "monitoring.enabled": (None, False),
     "monitoring.serviceMonitor.enabled": (None, False),
-    "tls.enabled": (None, False),
-    "tls.secretRef": (None,),
-    "tls.certManager.enabled": (None, False),
     "auth.users": (None, []),
-    "replicas": (None, 1),
 }
 
 
@@ -32,6 +27,5 @@ def check_available(spec: dict[str, Any]) -> None:
         for name in field.split("."):
             value = (value or {}).get(name)
         if value not in off:
-            settable = len(off) > 1 and off[1] != []
-            way_out = f"set it to {json.dumps(off[1])} or remove it" if settable else "remove it"
+            way_out = "remove it" if off[1] == [] else f"set it to {json.dumps(off[1])} or remove it"
             raise Refused("NotAvailable", f"spec.{field}", f"is not available in this version; {way_out}")

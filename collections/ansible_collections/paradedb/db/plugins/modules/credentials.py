@@ -5,12 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: credentials
-short_description: Make sure of the Secrets and the ServiceAccount of a ParadeDB
+short_description: Make sure of the Secrets, the certificate and the ServiceAccount of a ParadeDB
 version_added: 0.1.0
 description:
   - Keeps the ServiceAccount of the instances, the Secret C(<name>-credentials) with the superuser's credentials and connection strings, and the Secret
     C(<name>-patroni) with the passwords of the instances' own roles.
   - Passwords are generated once and kept, or taken from the user's Secret. They pass through no Ansible variable.
+  - With TLS, also sees to the certificate of the instances. It is the user's own; or cert-manager's, asked for with the Certificate C(<name>-tls);
+    or one that the module signs and renews itself, in the Secrets C(<name>-ca) and C(<name>-tls). What is no longer asked for is deleted.
 options:
   database:
     description: The database that the connection strings name.
@@ -20,6 +22,10 @@ options:
     description: Name of the user's Secret with C(username) and C(password); empty for a generated password.
     type: str
     default: ""
+  tls:
+    description: The field C(spec.tls) of the ParadeDB.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - paradedb.db.instance
   - paradedb.db.owner
@@ -36,6 +42,14 @@ EXAMPLES = r"""
     name: orders
     namespace: production
     database: paradedb
+
+- name: Make sure of the credentials and a certificate
+  paradedb.db.credentials:
+    name: orders
+    namespace: production
+    database: paradedb
+    tls:
+      enabled: true
 """
 
 RETURN = r"""
@@ -51,12 +65,33 @@ checksum:
   description: Changes with what an instance is given when it starts - its own roles' passwords, its token.
   type: str
   returned: always
+tls:
+  description: The certificate of the instances; empty without TLS.
+  type: dict
+  returned: always
+  contains:
+    secretName:
+      description: The Secret that holds it.
+      type: str
+    expires:
+      description: Until when it is valid, as RFC 3339 writes it.
+      type: str
+    checksum:
+      description: Changes with the certificate, or with the authorities beside it.
+      type: str
+checks:
+  description: What is to be said of the certificate, as the condition CertificateValid; empty without TLS.
+  type: list
+  elements: dict
+  returned: always
 """
 
 import hashlib
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.paradedb.db.plugins.module_utils import tls
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     application_secret,
     credentials_name,
@@ -77,16 +112,21 @@ from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_a
 ARGUMENT_SPEC = argument_spec(
     database={"type": "str", "required": True},
     superuser_secret={"type": "str", "default": "", "no_log": False},
+    tls={"type": "dict", "default": {}},
     **OWNER_ARG_SPEC,
 )
 
 
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
-    """Read or generate the passwords and apply both Secrets."""
+    """Read or generate the passwords and the certificate, and apply all Secrets."""
     name, namespace = params["name"], params["namespace"]
     user, password = superuser(kube, namespace, name, {"name": params["superuser_secret"]})
+    whose = tls.Database(kube, namespace, name, params["owner"], check_mode)
+    certificate = tls.settle(whose, params["tls"], datetime.now(UTC))
     application = application_secret(
-        name, namespace, user, password or secrets.token_urlsafe(24), params["database"]
+        *(name, namespace, user, password or secrets.token_urlsafe(24), params["database"]),
+        tls=bool(certificate.tls),
+        authority=certificate.authority,
     )
     patroni = patroni_secret(readable(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
@@ -96,7 +136,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         secret_definition(patroni_name(name), patroni, "Opaque"),
     ]
     wanted = [complete(item, namespace, name, "credentials", params["owner"]) for item in definitions]
-    changes = apply_all(kube, wanted, {}, check_mode)
+    changes = certificate.changes + apply_all(kube, wanted, {}, check_mode)
     # A pod's token is bound to this one account: a namesake made after its deletion does not honour it.
     account = kube.get("v1", "ServiceAccount", namespace, name) or account
     read_at_start = patroni["patroni.yml"] + account["metadata"].get("uid", "")
@@ -105,6 +145,8 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         "secret": credentials_name(name),
         "superuser": user,
         "checksum": hashlib.sha256(read_at_start.encode()).hexdigest(),
+        "tls": certificate.tls,
+        "checks": certificate.checks,
         "diff": diff(changes),
     }
 

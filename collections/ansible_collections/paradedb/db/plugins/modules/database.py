@@ -12,6 +12,8 @@ description:
     verifier), the database, the extensions in their order - and reports what is in effect.
   - Does nothing, and says so, while no primary is ready.
   - An extension which the image does not have is reported, not fatal.
+  - Updates the extensions of every database, and of template1, when the image has other versions of them than before.
+    Waits with that until all instances run the same image.
 options:
   spec:
     description: The completed spec, as M(paradedb.db.paradedb_info) returns it.
@@ -21,6 +23,10 @@ options:
     description: Unique to this ParadeDB and stable, so that the password's verifier stays the same - its uid.
     type: str
     required: true
+  tls_enforced:
+    description: Whether the access rules ask for encryption; as M(paradedb.db.preflight) returned it.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - paradedb.db.instance
   - kubernetes.core.k8s_auth_options
@@ -63,6 +69,19 @@ missing_extensions:
   type: list
   elements: dict
   returned: when connected
+search_version:
+  description: The version of pg_search that the image would install; empty when it has none.
+  type: str
+  returned: when connected
+oldest_wal:
+  description: Where the write-ahead log that the primary still has begins, in bytes.
+  type: int
+  returned: when connected
+checks:
+  description: The conditions ExtensionsReady and ExtensionsCurrent, for M(paradedb.db.status).
+  type: list
+  elements: dict
+  returned: when connected
 settings_applied:
   description: Whether Patroni has taken the settings that the spec asks for.
   type: bool
@@ -86,13 +105,20 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 ARGUMENT_SPEC = argument_spec(
     spec={"type": "dict", "required": True},
     salt_seed={"type": "str", "required": True},
+    tls_enforced={"type": "bool", "default": False},
 )
 
 
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Run the program and report."""
     return reconcile(
-        kube, params["namespace"], params["name"], params["spec"], params["salt_seed"], check_mode
+        kube,
+        params["namespace"],
+        params["name"],
+        params["spec"],
+        params["salt_seed"],
+        check_mode,
+        params["tls_enforced"],
     )
 
 

@@ -10,6 +10,8 @@ version_added: 0.1.0
 description:
   - Checks what no schema can - that the named Secret exists and has its keys, that access rules can be read, that the
     running PostgreSQL accepts changed settings.
+  - Tells what the pass is to go by - how many instances the StatefulSet holds, whether volumes are to grow, whether every
+    instance has a certificate.
   - Fails with C(reason), C(field) and a message that names the field and the way out.
 options:
   spec:
@@ -31,9 +33,26 @@ EXAMPLES = r"""
     name: orders
     namespace: production
     spec: "{{ paradedb.spec }}"
+  register: paradedb_plan
 """
 
 RETURN = r"""
+replicas:
+  description: Number of instances for the StatefulSet's template; M(paradedb.db.rollout) changes it.
+  type: int
+  returned: success
+grow:
+  description: Whether volumes or the StatefulSet's templates of them are smaller than the spec wants.
+  type: bool
+  returned: success
+resizing:
+  description: What the volumes still wait for; empty when nothing.
+  type: str
+  returned: success
+tls_enforced:
+  description: Whether every instance has a certificate, so that connections without encryption are refused.
+  type: bool
+  returned: success
 reason:
   description: CamelCase reason for the condition.
   type: str
@@ -57,8 +76,7 @@ ARGUMENT_SPEC = argument_spec(
 
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Check; the exception of a refusal becomes the module's failure."""
-    check(kube, params["namespace"], params["name"], params["spec"])
-    return {"changed": False}
+    return {"changed": False, **check(kube, params["namespace"], params["name"], params["spec"])}
 
 
 if __name__ == "__main__":

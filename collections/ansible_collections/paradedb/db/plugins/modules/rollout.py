@@ -8,14 +8,25 @@ module: rollout
 short_description: Bring the instances of a ParadeDB one step towards what was applied
 version_added: 0.1.0
 description:
-  - Replaces an instance whose pod was made from an older template, and restarts PostgreSQL where a setting waits for it.
-    One step a call, so that a reconcile stays short; I(settled) says when nothing is left to do.
+  - Adds and removes instances, replaces those whose pod was made from an older template (replicas first, then the primary
+    after it has handed over), restarts PostgreSQL where a setting waits for it, has a replica that cannot rejoin cloned
+    anew, moves the primary off a node that is being drained or to the instance that a person asked for, and has renewed
+    certificates read.
+  - One step a call, so that a reconcile stays short; I(settled) says when nothing is left to do.
   - Fails with reason and field when an instance cannot become ready by itself.
 options:
-  replicas:
-    description: Number of instances wanted.
-    type: int
+  spec:
+    description: The completed spec, as M(paradedb.db.paradedb_info) returns it.
+    type: dict
     required: true
+  certificate:
+    description: Checksum of the certificate that the instances shall use, as M(paradedb.db.credentials) returned it.
+    type: str
+    default: ""
+  resizing:
+    description: What the volumes still wait for, as M(paradedb.db.preflight) returned it.
+    type: str
+    default: ""
   database:
     description: What M(paradedb.db.database) returned.
     type: dict
@@ -34,7 +45,7 @@ EXAMPLES = r"""
   paradedb.db.rollout:
     name: orders
     namespace: production
-    replicas: 1
+    spec: "{{ paradedb.spec }}"
     database: "{{ database }}"
 """
 
@@ -51,6 +62,20 @@ message:
   description: The same for a person.
   type: str
   returned: success
+replicas:
+  description: How many instances are wanted now - none of a hibernated database, one where replicas cannot work.
+  type: int
+  returned: success
+checks:
+  description: Further conditions for the status, each with type, ok, reason and message.
+  type: list
+  elements: dict
+  returned: success
+events:
+  description: Events to write, each with type, reason and message.
+  type: list
+  elements: dict
+  returned: success
 requeue_after:
   description: Seconds after which another look is worth while.
   type: int
@@ -64,15 +89,24 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.rollout import reconcile
 
 ARGUMENT_SPEC = argument_spec(
-    replicas={"type": "int", "required": True},
+    spec={"type": "dict", "required": True},
     database={"type": "dict", "default": {}},
+    certificate={"type": "str", "default": ""},
+    resizing={"type": "str", "default": ""},
 )
 
 
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Take one step."""
     return reconcile(
-        kube, params["namespace"], params["name"], params["replicas"], params["database"], check_mode
+        kube,
+        params["namespace"],
+        params["name"],
+        params["spec"],
+        params["database"],
+        check_mode,
+        params["certificate"],
+        params["resizing"],
     )
 
 

@@ -16,8 +16,10 @@ options:
     description:
       - What the pass has come to.
       - V(observed) is for between passes - it writes down how the instances are, and asks for a pass when more is needed.
+      - V(paused) is the whole pass of a resource whose spec asks for nothing to be done. It writes down how the instances
+        are and that the resource is paused, and leaves phase and I(observedGeneration) as they are.
     type: str
-    choices: [started, finished, failed, deleting, observed]
+    choices: [started, finished, failed, deleting, observed, paused]
     required: true
   generation:
     description: The generation that the pass works on, as M(paradedb.db.paradedb_info) returned it; 0 when it was not read.
@@ -29,6 +31,10 @@ options:
     default: {}
   database:
     description: What M(paradedb.db.database) returned; for I(state=finished).
+    type: dict
+    default: {}
+  credentials:
+    description: What M(paradedb.db.credentials) returned; for I(state=finished). Only I(tls) and I(checks) are read.
     type: dict
     default: {}
   reason:
@@ -62,6 +68,14 @@ phase:
   description: The phase after the call.
   type: str
   returned: when the resource exists
+waiting:
+  description: Whether the failure is one that ends by itself, so that the pass has not failed.
+  type: bool
+  returned: for I(state=failed), when it is so
+message:
+  description: What it waits for.
+  type: str
+  returned: with I(waiting)
 requeue_after:
   description: Seconds after which the runner should look again, sooner than its period.
   type: int
@@ -74,12 +88,13 @@ from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
-_STATES = ["started", "finished", "failed", "deleting", "observed"]
+_STATES = ["started", "finished", "failed", "deleting", "observed", "paused"]
 ARGUMENT_SPEC = argument_spec(
     state={"type": "str", "required": True, "choices": _STATES},
     generation={"type": "int", "default": 0},
     rollout={"type": "dict", "default": {}},
     database={"type": "dict", "default": {}},
+    credentials={"type": "dict", "default": {}},
     reason={"type": "str", "default": "ReconcileFailed"},
     message={"type": "str", "default": ""},
 )
@@ -91,11 +106,14 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     if params["state"] == "started":
         return resource_status.started(*where, generation, check_mode)
     if params["state"] == "finished":
-        return resource_status.finished(*where, generation, params["rollout"], params["database"], check_mode)
+        results = {name: params[name] for name in ("rollout", "database", "credentials")}
+        return resource_status.finished(*where, generation, results, check_mode)
     if params["state"] == "failed":
         return resource_status.failed(*where, generation, params["reason"], params["message"], check_mode)
     if params["state"] == "observed":
         return resource_status.observed(*where, check_mode)
+    if params["state"] == "paused":
+        return resource_status.paused(*where, check_mode)
     return resource_status.deleting(*where, check_mode)
 
 

@@ -67,7 +67,7 @@ class FakeApi(Kube):
         if method == "DELETE":
             return self.objects.pop(path)
         assert (method, content_type) == ("PATCH", "application/merge-patch+json")
-        return self._patch(path.removesuffix("/status"), body, dry_run=bool(query))
+        return self._patch(path.removesuffix("/status"), body, dry_run="dryRun" in (query or {}))
 
     def _create(self, path: str, body: Object) -> Object:
         if path in self.objects:

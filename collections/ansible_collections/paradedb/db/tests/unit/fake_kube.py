@@ -7,6 +7,7 @@ ones are None; every write is recorded in order.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,11 +71,12 @@ class FakeKube:
         self.objects[_key(target)] = _merged(item, patch)
         return self.objects[_key(target)]
 
-    def delete(self, target: Object) -> bool:
+    def delete(self, target: Object, propagation: str = "Background", at_once: bool = False) -> bool:
         found = self.objects.get(_key(target))
         if found is None or found["metadata"]["uid"] != target["metadata"]["uid"]:
             return False
-        self.writes.append(("delete", *_key(target)[::2]))
+        how = [propagation] if propagation != "Background" else []
+        self.writes.append(("delete", *_key(target)[::2], *how, *(["at once"] if at_once else [])))
         del self.objects[_key(target)]
         self.on_delete(target)
         return True
@@ -106,8 +108,19 @@ def _merged(before: Any, patch: Any) -> Any:
     return result
 
 
-def pod(name: str, ready: bool = True, role: str = "", revision: str = "r1", **status: Any) -> Object:
-    """A pod of the instance ``orders`` as the kubelet and Patroni leave it."""
+def pod(
+    name: str,
+    ready: bool = True,
+    role: str = "",
+    revision: str = "r1",
+    said: Object | None = None,
+    node: str = "",
+    **status: Any,
+) -> Object:
+    """A pod of the instance ``orders`` as the kubelet and Patroni leave it.
+
+    ``said``: what Patroni writes of itself into the pod's annotation.
+    """
     labels = {
         "app.kubernetes.io/name": "paradedb",
         "app.kubernetes.io/instance": "orders",
@@ -122,10 +135,21 @@ def pod(name: str, ready: bool = True, role: str = "", revision: str = "r1", **s
         "image": "paradedb/paradedb:17",
         "state": {"running": {"startedAt": "2025-01-01T00:00:00Z"}},
     }
+    container = {
+        "name": "paradedb",
+        "image": "paradedb/paradedb:17",
+        "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": labels, "creationTimestamp": "2025-01-01T00:00:00Z"},
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "creationTimestamp": "2025-01-01T00:00:00Z",
+            **({"annotations": {"status": json.dumps(said)}} if said else {}),
+        },
+        "spec": {"containers": [container], **({"nodeName": node} if node else {})},
         "status": {
             "conditions": [
                 {

@@ -32,6 +32,7 @@ def run(kube: FakeKube, check_mode: bool = False, **more: Any) -> dict[str, Any]
         "namespace": "prod",
         "database": "app",
         "superuser_secret": "",
+        "tls": {},
         "owner": {},
     }
     return module.run(parameters | more, kube, check_mode)  # type: ignore[arg-type]
@@ -184,6 +185,35 @@ def test_patroni_passwords_of_nobody() -> None:
     assert credentials.patroni_passwords(FakeKube(), "prod", "orders") == {}  # type: ignore[arg-type]
 
 
+def test_applications_are_given_what_tls_needs() -> None:
+    kube = FakeKube()
+    plain = run(kube)
+    assert (plain["tls"], plain["checks"]) == ({}, [])
+    assert "sslmode" not in values(kube, "orders-credentials")["uri"]
+    assert "ca.crt" not in values(kube, "orders-credentials")
+    password = values(kube, "orders-credentials")["password"]
+    encrypted = run(kube, tls={"enabled": True})
+    held = values(kube, "orders-credentials")
+    assert held["uri"].endswith("/app?sslmode=require")
+    assert held["jdbc-uri"].endswith("&sslmode=require")
+    assert held["ca.crt"] == values(kube, "orders-tls")["ca.crt"]
+    assert held["password"] == password
+    assert encrypted["tls"]["secretName"] == "orders-tls"
+    assert [check["type"] for check in encrypted["checks"]] == ["CertificateValid"]
+    assert encrypted["checksum"] == plain["checksum"]  # a renewal restarts nothing
+    assert "BEGIN" not in json.dumps(encrypted)
+    assert run(kube, tls={"enabled": True})["changed"] is False
+    assert run(kube)["changed"] is True
+    assert ("Secret", "prod", "orders-tls") not in kube.objects
+
+
+def test_a_certificate_that_is_refused_leaves_nothing_behind() -> None:
+    kube = FakeKube()
+    with pytest.raises(Refused):
+        run(kube, tls={"enabled": True, "secretRef": {"name": "nowhere"}})
+    assert kube.objects == {}
+
+
 HOSTILE = ["p@ss:w/o?r#d%&=+ ", "back\\slash", "colon:colon", "'\"$`", "\u00fc\U0001f418", "{{ 7*7 }}"]
 
 
@@ -204,6 +234,9 @@ def test_connection_strings_read_back(text: str) -> None:
     assert parse_qs(jdbc.query) == {"user": [f"u{text}"], "password": [f"p{text}"]}
     assert made["port"] == "5432"
     assert made["dbname"] == f"d{text}"
+    secure = credentials.application_secret("orders", "prod", f"u{text}", f"p{text}", f"d{text}", tls=True)
+    assert secure["uri"] == made["uri"] + "?sslmode=require"
+    assert parse_qs(urlsplit(secure["jdbc-uri"].removeprefix("jdbc:")).query)["sslmode"] == ["require"]
 
 
 def test_libpq_reads_the_same_from_the_uri(postgres: PrivatePostgres) -> None:

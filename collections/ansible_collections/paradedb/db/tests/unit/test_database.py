@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import database, patroni, sql
-from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, KubeError
 from ansible_collections.paradedb.db.plugins.module_utils.scram import verifier
 
 from .fake_kube import FakeKube, pod
@@ -64,7 +65,7 @@ def kube(postgres: PrivatePostgres) -> Iterator[FakeKube]:
     cluster.run = run
     yield cluster
     clean = (
-        "ALTER ROLE postgres PASSWORD NULL;\n"
+        "ALTER ROLE postgres PASSWORD NULL;\nALTER DATABASE postgres RESET ALL;\n"
         "SELECT format('DROP DATABASE %I (FORCE)', datname) FROM pg_database"
         " WHERE NOT datistemplate AND datname <> 'postgres'\n\\gexec\n\\q\n"
     )
@@ -180,10 +181,10 @@ def test_no_secret_is_written_anywhere(kube: FakeKube, postgres: PrivatePostgres
 def test_no_secret_is_in_a_command_line(kube: FakeKube) -> None:
     reconcile(kube, spec())
     made = verifier("pa'ss\\word", "uid-1/postgres")
-    ((_pod, command, stdin),) = kube.commands
-    assert made in stdin
-    assert not any("SCRAM" in part or "pa'ss" in part for part in command)
-    assert "pa'ss" not in stdin
+    assert made in kube.commands[0][2]
+    for _pod, command, stdin in kube.commands:
+        assert not any("SCRAM" in part or "pa'ss" in part for part in command)
+        assert "pa'ss" not in stdin
 
 
 def test_an_error_tells_no_secret(kube: FakeKube) -> None:
@@ -329,6 +330,37 @@ def test_without_a_ready_primary_nothing_is_tried(pods: list[dict[str, Any]]) ->
     cluster = FakeKube(*pods)
     assert reconcile(cluster, spec()) == {"changed": False, "connected": False}
     assert cluster.commands == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExecFailed(2, "psql: error: FATAL:  the database system is starting up"),
+        ExecFailed(2, "psql: error: connection to server on socket failed: No such file or directory"),
+        ExecFailed(3, "ERROR:  cannot execute ALTER ROLE in a read-only transaction"),
+        KubeError(0, "exec in pod orders-0: Handshake status 404 Not Found"),
+    ],
+    ids=str,
+)
+def test_a_primary_that_is_away_for_a_moment_is_none(kube: FakeKube, error: Exception) -> None:
+    kube.run = Mock(side_effect=error)
+    assert reconcile(kube, spec()) == {"changed": False, "connected": False}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExecFailed(2, 'psql: error: FATAL:  Peer authentication failed for user "postgres"'),
+        ExecFailed(3, "ERROR:  permission denied"),
+        KubeError(0, "exec in pod orders-0: Handshake status 403 Forbidden"),
+        KubeError(0, "exec in pod orders-0: the connection was lost, or the command took too long"),
+    ],
+    ids=str,
+)
+def test_what_does_not_pass_is_told(kube: FakeKube, error: Exception) -> None:
+    kube.run = Mock(side_effect=error)
+    with pytest.raises(type(error)):
+        reconcile(kube, spec())
 
 
 def test_a_secret_without_a_password_sets_none(postgres: PrivatePostgres, kube: FakeKube) -> None:

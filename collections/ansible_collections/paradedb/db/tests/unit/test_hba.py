@@ -286,18 +286,30 @@ def test_whole_file_is_read_in_our_order(postgres: PrivatePostgres) -> None:
     assert len(rows) == len(lines)
     assert all(row.endswith("|") for row in rows)
     assert rows[0] == f"local|all|{names[0]}|peer|"
-    assert [row.split("|")[2] for row in rows[1:3]] == names[1:]
+    assert rows[1] == f"local|replication|{names[1]}|peer|"
+    assert [row.split("|")[2] for row in rows[2:4]] == names[1:]
     assert rows[-1] == "host|all|all|scram-sha-256|"
 
 
 def test_default_rules_let_nobody_in_without_a_password() -> None:
     lines = hba.rules("postgres", "r", "w", [])
     assert not any("trust" in line or "md5" in line for line in lines)
-    assert [line for line in lines if "peer" in line] == ['local all "postgres" peer map=paradedb']
+    assert [line for line in lines if "peer" in line] == [
+        'local all "postgres" peer map=paradedb',
+        'local replication "r" peer map=paradedb',
+    ]
 
 
-def test_ident_map_lets_only_the_container_user_be_the_superuser() -> None:
-    assert hba.ident_map('a"b') == ['paradedb postgres "a""b"']
+def test_enforced_tls_lets_nobody_in_without_it_but_where_the_user_says_so(postgres: PrivatePostgres) -> None:
+    user_rules = ["host all old_client 10.0.0.0/8 scram-sha-256"]
+    plain, enforced = (hba.rules("su", "r", "w", user_rules, tls_enforced) for tls_enforced in (False, True))
+    assert [line.replace("hostssl", "host") for line in enforced] == plain
+    assert [line for line in enforced if line.startswith("host ")] == user_rules
+    assert postgres_complaints(postgres, enforced) == {}
+
+
+def test_ident_map_lets_only_the_container_user_in_without_a_password() -> None:
+    assert hba.ident_map('a"b', "r") == ['paradedb postgres "a""b"', 'paradedb postgres "r"']
 
 
 def _random_line(chance: random.Random) -> str:

@@ -160,7 +160,9 @@ def test_merge_patch_and_create(kube: Kube, server: Server) -> None:
     kube.merge_patch(SECRET, {"status": {"x": 1}}, "status")
     kube.create(SECRET)
     assert server.requests[0] == (
-        *("PATCH", "/api/v1/namespaces/prod/secrets/s/status", "application/merge-patch+json"),
+        "PATCH",
+        "/api/v1/namespaces/prod/secrets/s/status?fieldManager=paradedb-operator",
+        "application/merge-patch+json",
         {"status": {"x": 1}},
     )
     assert server.requests[1][:2] == ("POST", "/api/v1/namespaces/prod/secrets")

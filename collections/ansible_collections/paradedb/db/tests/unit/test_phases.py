@@ -28,26 +28,22 @@ FOUND = [
         replicas=replicas,
         ready=ready,
         settled=settled,
-        reason="Cause",
+        reason=reason,
         message=message,
         failed=failed,
-        checks=checks,
+        led=led,
     )
-    for replicas, ready, settled, failed, message, checks in itertools.product(
-        (1, 3),
+    for replicas, ready, settled, failed, message, led, reason in itertools.product(
+        (0, 1, 3),
         (0, 1, 3),
         (True, False),
         (True, False),
         ("", "said"),
-        ([], [{"type": "ExtensionsReady", "ok": False, "reason": "ExtensionMissing", "message": "x"}]),
+        (True, False),
+        ("Cause", "DiskFull"),
     )
     if not (settled and failed)  # a pass that failed settled nothing
 ]
-
-
-def by_type(made: list[dict[str, object]]) -> dict[object, dict[str, object]]:
-    assert len({item["type"] for item in made}) == len(made)
-    return {item["type"]: item for item in made}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -116,86 +112,36 @@ def test_phase_at_end(phase: str, settled: bool, ready: int, failed: bool, expec
     assert phases.phase_at_end(phase, Progress(1, 1, ready, settled, failed=failed)) == expected
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_conditions_agree_with_each_other_and_the_api(phase: str) -> None:
-    for progress in FOUND:
-        check_conditions(phase, progress)
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("Pending", ["Creating", "Failed"]),
+        ("Creating", ["Failed"]),
+        ("Running", ["Updating", "Failed"]),
+        ("Updating", ["Failed"]),
+        ("Failed", []),
+        ("Deleting", []),
+    ],
+)
+def test_what_needs_another_spec_fails_from_everywhere(phase: str, expected: list[str]) -> None:
+    full = Progress(1, 3, 2, settled=False, reason="DiskFull", message="spec.storage.size: full", failed=True)
+    assert phases.steps(phase, phases.phase_at_end(phase, full)) == expected
 
 
-def check_conditions(phase: str, progress: Progress) -> None:
-    made = by_type(phases.conditions(phase, progress))
-    assert list(made)[:3] == ["Ready", "Progressing", "Degraded"]
-    for item in made.values():
-        assert item["status"] in ("True", "False")
-        assert item["reason"]  # the API refuses an empty one
-        assert isinstance(item["message"], str)
-        assert item["observedGeneration"] == 2
-    serving = progress.ready >= progress.replicas
-    assert made["Ready"]["status"] == str(serving)
-    if progress.failed:
-        assert made["Degraded"]["status"] == "True"
-        assert made["Degraded"]["reason"] == "Cause"
-        assert made["Progressing"]["status"] == "False"
-    if made["Progressing"]["message"] == "The spec is in effect":
-        assert progress.settled
-        assert not progress.failed
-    if phase == "Running" and serving and not progress.failed:
-        assert made["Degraded"] == {
-            **made["Degraded"],
-            "status": "False",
-            "reason": "AsExpected",
-            "message": "",
-        }
-
-
-def test_conditions_of_a_database_that_lost_an_instance() -> None:
-    made = by_type(phases.conditions("Running", Progress(3, 3, 2, settled=True)))
-    assert made["Ready"] == {
-        "type": "Ready",
-        "status": "False",
-        "reason": "InstanceNotReady",
-        "message": "2 of 3 instances are ready",
-        "observedGeneration": 3,
-    }
-    assert made["Degraded"]["status"] == "True"
-
-
-def test_no_instances_wanted_is_not_ready() -> None:
-    assert (
-        by_type(phases.conditions("Running", Progress(1, 0, 0, settled=True)))["Ready"]["status"] == "False"
-    )
-
-
-def test_transition_time_moves_with_the_status_only() -> None:
-    first = phases.merge_conditions([], phases.conditions("Creating", Progress(1, 1, 0, False)), "t1")
-    assert {item["lastTransitionTime"] for item in first} == {"t1"}
-    same = phases.merge_conditions(
-        first, phases.conditions("Creating", Progress(1, 1, 0, False, "Other", "text")), "t2"
-    )
-    assert {item["lastTransitionTime"] for item in same} == {"t1"}
-    assert {item["reason"] for item in same} != {item["reason"] for item in first}
-    after = phases.merge_conditions(same, phases.conditions("Running", Progress(1, 1, 1, True)), "t3")
-    times = {item["type"]: item["lastTransitionTime"] for item in after}
-    assert times == {"Ready": "t3", "Progressing": "t3", "Degraded": "t1"}
-
-
-def test_conditions_of_others_stay_in_place() -> None:
-    other = {
-        "type": "BackupReady",
-        "status": "True",
-        "reason": "x",
-        "message": "",
-        "lastTransitionTime": "t0",
-    }
-    merged = phases.merge_conditions([other], phases.conditions("Running", Progress(1, 1, 1, True)), "t1")
-    assert merged[0] == other
-    assert [item["type"] for item in merged] == ["BackupReady", "Ready", "Progressing", "Degraded"]
-
-
-def test_merging_the_same_conditions_changes_nothing() -> None:
-    made = phases.conditions("Running", Progress(1, 1, 1, True))
-    once = phases.merge_conditions([], made, "t1")
-    assert phases.merge_conditions(once, made, "t2") == once
+@pytest.mark.parametrize(
+    ("replicas", "ready", "led", "expected"),
+    [
+        (3, 3, True, "Running"),
+        (3, 3, False, "Updating"),
+        (3, 2, True, "Updating"),
+        (1, 3, True, "Running"),  # held at one
+        (0, 0, False, "Running"),  # hibernated
+    ],
+)
+def test_a_change_is_over_when_all_that_is_to_run_serves(
+    replicas: int, ready: int, led: bool, expected: str
+) -> None:
+    assert phases.phase_at_end("Updating", Progress(1, replicas, ready, settled=True, led=led)) == expected
 
 
 @pytest.mark.parametrize("phase", [phase for phase in PHASES if phase != "Pending"])
@@ -204,3 +150,13 @@ def test_every_phase_has_an_event(phase: str) -> None:
     assert made["reason"]
     assert made["message"]
     assert made["type"] == ("Warning" if phase == "Failed" else "Normal")
+
+
+def test_the_way_to_a_failure_of_a_running_database_says_no_spec_was_changed() -> None:
+    passing = phases.transition_event("Updating", "DiskFull", "spec.storage.size: full")
+    assert passing["message"] != phases.transition_event("Updating", "Reconciling", "")["message"]
+    assert phases.transition_event("Failed", "DiskFull", "full") == {
+        "type": "Warning",
+        "reason": "DiskFull",
+        "message": "full",
+    }

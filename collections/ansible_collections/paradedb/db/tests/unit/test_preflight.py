@@ -17,7 +17,7 @@ from .private_postgres import PrivatePostgres
 
 
 def spec(**more: Any) -> dict[str, Any]:
-    return {"auth": {"database": "app"}, "storage": {"size": "10Gi"}} | more
+    return {"replicas": 1, "auth": {"database": "app"}, "storage": {"size": "10Gi"}} | more
 
 
 def secret(name: str, username: str) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def stateful_set(**sizes: str) -> dict[str, Any]:
     }
 
 
-def check(wanted: dict[str, Any], *objects: dict[str, Any], name: str = "orders") -> None:
-    preflight.check(FakeKube(*objects), "prod", name, wanted)  # type: ignore[arg-type]
+def check(wanted: dict[str, Any], *objects: dict[str, Any], name: str = "orders") -> dict[str, Any]:
+    return preflight.check(FakeKube(*objects), "prod", name, wanted)  # type: ignore[arg-type]
 
 
 def refusal(wanted: dict[str, Any], *objects: dict[str, Any], name: str = "orders") -> Refused:
@@ -64,7 +64,6 @@ def test_names_that_do_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "reason", "field"),
     [
-        (spec(replicas=3), "NotAvailable", "spec.replicas"),
         (spec(backup={"enabled": True}), "NotAvailable", "spec.backup.enabled"),
         (spec(auth={"database": "a", "pgHBA": ["nonsense"]}), "InvalidHBARule", "spec.auth.pgHBA[0]"),
         (spec(postgresConfig={"port": "1"}), "InvalidSetting", "spec.postgresConfig.port"),
@@ -97,30 +96,74 @@ def test_the_superuser_keeps_its_name_once_there_is_a_database() -> None:
     )
 
 
+# The plan
+
+
+def claim(name: str) -> dict[str, Any]:
+    labels = pod("orders-0")["metadata"]["labels"]
+    resources = {"requests": {"storage": "10Gi"}}
+    metadata = {"name": name, "labels": labels}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": {"resources": resources},
+    }
+
+
 @pytest.mark.parametrize(
-    ("sizes", "storage", "field"),
+    ("more", "present", "claims", "replicas"),
     [
-        ({"data": "10Gi"}, {"size": "10Gi"}, None),
-        ({"data": "10Gi"}, {"size": "10240Mi"}, None),
-        ({"data": "10Gi"}, {"size": 10737418240}, None),
-        ({"data": "10Gi"}, {"size": "11Gi"}, "spec.storage.size"),
-        ({"data": "10Gi"}, {"size": "9Gi"}, "spec.storage.size"),
-        ({"data": "10Gi"}, {"size": "10Gi", "walStorage": {"size": "5Gi"}}, "spec.storage.walStorage"),
-        ({"data": "10Gi", "wal": "5Gi"}, {"size": "10Gi"}, "spec.storage.walStorage"),
-        ({"data": "10Gi", "wal": "5Gi"}, {"size": "10Gi", "walStorage": {"size": "5Gi"}}, None),
-        (
-            {"data": "10Gi", "wal": "5Gi"},
-            {"size": "10Gi", "walStorage": {"size": "6Gi"}},
-            "spec.storage.walStorage.size",
-        ),
+        ({"replicas": 3}, None, [], 1),  # the others copy from the first
+        ({"replicas": 3}, 2, [], 2),  # to change the number is the rollout's
+        ({"replicas": 1}, 3, [], 3),
+        ({"replicas": 3}, 0, [], 0),
+        ({"replicas": 3, "hibernate": True}, None, ["data-orders-0"], 0),
+        ({"replicas": 3, "hibernate": True}, 3, [], 3),
+        ({"replicas": 3}, None, ["data-orders-0", "data-orders-1"], 2),  # any of them may have the newest
+        ({"replicas": 3}, None, ["data-orders-2"], 3),
+        ({"replicas": 2}, None, ["data-orders-0", "data-orders-4"], 2),
+        ({"replicas": 3}, None, ["wal-orders-2", "data-orders-x-2", "backup-orders-2"], 1),
     ],
 )
-def test_volumes_stay_as_they_are(sizes: dict[str, str], storage: dict[str, Any], field: str | None) -> None:
-    if field is None:
-        check(spec(storage=storage), stateful_set(**sizes))
-    else:
-        found = refusal(spec(storage=storage), stateful_set(**sizes))
-        assert (found.reason, found.field) == ("ImmutableField", field)
+def test_the_number_of_instances_for_the_template(
+    more: dict[str, Any], present: int | None, claims: list[str], replicas: int
+) -> None:
+    made = [] if present is None else [stateful_set(data="10Gi")]
+    for item in made:
+        item["spec"]["replicas"] = present
+    plan = check(spec(**more), *made, *map(claim, claims))
+    assert plan["replicas"] == replicas
+    assert plan["resizing"] == ""
+
+
+@pytest.mark.parametrize(
+    ("tls", "certified", "enforced"),
+    [
+        (None, [], False),
+        ({"enabled": False}, [True], False),
+        ({"enabled": True}, [], True),
+        ({"enabled": True}, [True, True], True),
+        ({"enabled": True}, [True, False], False),  # it could not reach the others, nor they it
+    ],
+)
+def test_encryption_is_enforced_when_every_instance_can(
+    tls: dict[str, Any] | None, certified: list[bool], enforced: bool
+) -> None:
+    pods = [pod(f"orders-{number}") for number in range(len(certified))]
+    for item, yes in zip(pods, certified, strict=True):
+        item["metadata"]["annotations"] = {preflight.TLS_ANNOTATION: "true"} if yes else None
+    assert check(spec(tls=tls), *pods)["tls_enforced"] is enforced
+
+
+@pytest.mark.parametrize(("size", "grow"), [("10Gi", False), ("11Gi", True)])
+def test_whether_volumes_grow_is_asked_of_who_knows(size: str, grow: bool) -> None:
+    assert check(spec(storage={"size": size}), stateful_set(data="10Gi"))["grow"] is grow
+
+
+def test_what_cannot_change_about_volumes_is_refused() -> None:
+    found = refusal(spec(storage={"size": "9Gi"}), stateful_set(data="10Gi"))
+    assert (found.reason, found.field) == ("ImmutableField", "spec.storage.size")
 
 
 # The running PostgreSQL judges

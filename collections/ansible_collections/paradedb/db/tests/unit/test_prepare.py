@@ -58,6 +58,16 @@ class Pod:
         file = self.root / "said"
         return file.read_text() if file.exists() else ""
 
+    def give(self, *names: str) -> None:
+        """Mount the certificate's Secret."""
+        (self.root / "etc" / "tls").mkdir()
+        for name in names:
+            (self.root / "etc" / "tls" / name).write_text("PEM\n")
+
+    def tls_settings(self) -> dict[str, str]:
+        found = yaml.safe_load((self.root / "run" / "patroni" / "40-tls.yml").read_text())
+        return found["postgresql"]["parameters"]
+
     def libraries(self) -> str:
         found = yaml.safe_load((self.root / "run" / "patroni" / "20-image.yml").read_text())
         return found["postgresql"]["parameters"]["shared_preload_libraries"]
@@ -143,6 +153,34 @@ def test_an_image_of_another_version(container: Pod, told: str) -> None:
 def test_an_image_without_postgresql(container: Pod, postgres: PrivatePostgres) -> None:
     assert container.run(path=str(container.root / "bin")) == 1
     assert container.said.startswith("UnsuitableImage|spec.image: ")
+
+
+@pytest.mark.parametrize("authority", [True, False])
+def test_a_certificate_is_used(container: Pod, authority: bool) -> None:
+    container.give("tls.crt", "tls.key", *(["ca.crt"] if authority else []))
+    assert container.run(TLS="1") == 0, container.errors
+    where = container.root / "etc" / "tls"
+    expected = {"ssl": "on", "ssl_cert_file": f"{where}/tls.crt", "ssl_key_file": f"{where}/tls.key"}
+    assert container.tls_settings() == expected | ({"ssl_ca_file": f"{where}/ca.crt"} if authority else {})
+
+
+def test_an_empty_authority_is_none(container: Pod) -> None:
+    container.give("tls.crt", "tls.key")
+    (container.root / "etc" / "tls" / "ca.crt").touch()
+    assert container.run(TLS="1") == 0, container.errors
+    assert "ssl_ca_file" not in container.tls_settings()
+
+
+def test_without_tls_a_certificate_is_not_looked_at(container: Pod) -> None:
+    container.give("tls.crt", "tls.key")
+    assert container.run() == 0, container.errors
+    assert not (container.root / "run" / "patroni" / "40-tls.yml").exists()
+
+
+def test_a_certificate_that_lacks_its_key(container: Pod) -> None:
+    container.give("tls.crt")
+    assert container.run(TLS="1") == 1
+    assert container.said.startswith("InvalidSecret|spec.tls: tls.key ")
 
 
 def test_what_is_said_is_what_the_operator_reads(container: Pod) -> None:

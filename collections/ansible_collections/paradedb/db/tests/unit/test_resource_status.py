@@ -5,90 +5,14 @@ from typing import Any
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import instances
 from ansible_collections.paradedb.db.plugins.module_utils.events import LONGEST_MESSAGE
-from ansible_collections.paradedb.db.plugins.modules import status as module
 
-from .fake_kube import FakeKube, pod
-
-SETTLED = {"settled": True, "reason": "Reconciled", "message": ""}
-WAITING = {"settled": False, "reason": "InstancesStarting", "message": "Waiting", "requeue_after": 3}
-CONNECTED = {
-    "connected": True,
-    "version": "17.6",
-    "extensions": [{"name": "pg_search", "version": "0.25.3"}],
-    "missing_extensions": [],
-}
-NOT_CONNECTED = {"connected": False}
-
-
-def paradedb(generation: int = 1, **status: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "database.paradedb.io/v1alpha1",
-        "kind": "ParadeDB",
-        "metadata": {"name": "orders", "generation": generation, "resourceVersion": "7"},
-        "spec": {"replicas": 1},
-        **({"status": status} if status else {}),
-    }
-
-
-class Life:
-    """One ParadeDB and the calls that the passes of its life make."""
-
-    def __init__(self, *objects: dict[str, Any]) -> None:
-        self.kube = FakeKube(*(objects or [paradedb()]))
-
-    def call(self, state: str, check_mode: bool = False, **more: Any) -> dict[str, Any]:
-        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"), {"metadata": {"generation": 0}})
-        parameters = {
-            "name": "orders",
-            "namespace": "prod",
-            "state": state,
-            "generation": resource["metadata"]["generation"],
-            "rollout": SETTLED,
-            "database": CONNECTED,
-            "reason": "Broken",
-            "message": "why",
-        }
-        return module.run(parameters | more, self.kube, check_mode)  # type: ignore[arg-type]
-
-    def started(self, **more: Any) -> dict[str, Any]:
-        return self.call("started", **more)
-
-    def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, **more: Any) -> dict[str, Any]:
-        return self.call("finished", rollout=rollout, database=database, **more)
-
-    def failed(self, reason: str = "Broken", message: str = "why", **more: Any) -> dict[str, Any]:
-        return self.call("failed", reason=reason, message=message, **more)
-
-    def deleting(self, **more: Any) -> dict[str, Any]:
-        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"))
-        if resource:
-            resource["metadata"]["deletionTimestamp"] = "2025-01-01T00:00:00Z"
-        return self.call("deleting", **more)
-
-    @property
-    def status(self) -> dict[str, Any]:
-        return self.kube.objects["ParadeDB", "prod", "orders"].get("status", {})
-
-    def condition(self, kind: str) -> dict[str, Any]:
-        return next(item for item in self.status["conditions"] if item["type"] == kind)
-
-    def change_spec(self) -> None:
-        self.kube.objects["ParadeDB", "prod", "orders"]["metadata"]["generation"] += 1
-
-    def written(self) -> list[tuple[Any, ...]]:
-        writes = [write[:2] + write[3:4] for write in self.kube.writes]
-        self.kube.writes.clear()
-        return writes
+from .fake_kube import pod
+from .life import CONNECTED, NOT_CONNECTED, NOTHING_SEEN, WAITING, Life, paradedb, running_life, stateful_set
 
 
 @pytest.fixture
 def running() -> Life:
-    life = Life()
-    life.started()
-    life.kube.put(pod("orders-0", role="primary"))
-    life.finished()
-    life.written()
-    return life
+    return running_life()
 
 
 def test_a_life_without_trouble() -> None:
@@ -106,6 +30,8 @@ def test_a_life_without_trouble() -> None:
     assert life.status["observedGeneration"] == 1
     assert life.status["readyReplicas"] == 1
     assert life.status["endpoint"] == "orders.prod.svc:5432"
+    assert life.status["readOnlyEndpoint"] == "orders-ro.prod.svc:5432"
+    assert life.status["currentPrimary"] == "orders-0"
     assert life.status["credentialsSecret"] == "orders-credentials"
     assert life.status["currentVersion"] == "17.6"
     assert life.status["extensions"] == CONNECTED["extensions"]
@@ -218,16 +144,16 @@ def test_a_lost_instance_shows_in_the_conditions(running: Life) -> None:
 
 
 def test_missing_extensions_are_a_condition_not_a_failure(running: Life) -> None:
-    missing = [
-        {"name": "pg_analytics", "problem": "the image does not have it"},
-        {"name": "x", "problem": "y"},
-    ]
-    found = running.finished(database=CONNECTED | {"missing_extensions": missing})
+    check = {"type": "ExtensionsReady", "ok": False, "reason": "ExtensionMissing", "message": "no x"}
+    found = running.finished(database=CONNECTED | {"checks": [check]})
     assert found["phase"] == "Running"
     condition = running.condition("ExtensionsReady")
     assert (condition["status"], condition["reason"]) == ("False", "ExtensionMissing")
-    assert "pg_analytics: the image does not have it" in condition["message"]
-    assert condition["message"].startswith("spec.extensions: ")
+    assert running.kube.events()[-1] == ("Warning", "ExtensionMissing", "no x")
+    running.finished(NOTHING_SEEN, NOT_CONNECTED)
+    assert running.condition("ExtensionsReady") == condition  # what only the database can tell stays
+    running.finished()
+    assert running.kube.events()[-1][:2] == ("Normal", "ExtensionsCreated")
 
 
 def test_a_spec_that_changes_during_a_pass_is_the_next_passs(running: Life) -> None:
@@ -336,15 +262,6 @@ def test_an_event_is_about_the_resource() -> None:
 # Between passes
 
 
-def stateful_set(generation: int = 1, observed: int = 1) -> dict[str, Any]:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "orders", "generation": generation},
-        "status": {"observedGeneration": observed, "updateRevision": "r1"},
-    }
-
-
 def waiting(reason: str) -> dict[str, Any]:
     return {"name": "paradedb", "image": "paradedb/paradedb:17", "state": {"waiting": {"reason": reason}}}
 
@@ -356,18 +273,14 @@ def settled(running: Life, monkeypatch: pytest.MonkeyPatch) -> Life:
     return running
 
 
-def observed(life: Life, **more: Any) -> dict[str, Any]:
-    return life.call("observed", **more)
-
-
 def test_an_unchanged_database_is_observed_without_a_write(settled: Life) -> None:
-    assert observed(settled)["changed"] is False
+    assert settled.observed()["changed"] is False
     assert settled.written() == []
 
 
 def test_a_lost_instance_is_written_down_and_looked_after_soon(settled: Life) -> None:
     settled.kube.put(pod("orders-0", role="primary", ready=False))
-    result = observed(settled)
+    result = settled.observed()
     assert result["changed"] is True
     assert result["requeue_after"] > 0
     assert settled.status["readyReplicas"] == 0
@@ -378,9 +291,9 @@ def test_a_lost_instance_is_written_down_and_looked_after_soon(settled: Life) ->
 
 def test_an_instance_that_came_back_is_written_down(settled: Life) -> None:
     settled.kube.put(pod("orders-0", role="primary", ready=False))
-    observed(settled)
+    settled.observed()
     settled.kube.put(pod("orders-0", role="primary"))
-    assert "requeue_after" not in observed(settled)
+    assert "requeue_after" not in settled.observed()
     assert settled.condition("Ready")["status"] == "True"
     assert settled.condition("Degraded")["reason"] == "AsExpected"
 
@@ -388,13 +301,13 @@ def test_an_instance_that_came_back_is_written_down(settled: Life) -> None:
 def test_observing_keeps_what_only_a_pass_can_find_out(settled: Life) -> None:
     before = settled.condition("ExtensionsReady"), settled.status["currentVersion"]
     settled.kube.put(pod("orders-0", role="primary", ready=False))
-    observed(settled)
+    settled.observed()
     assert (settled.condition("ExtensionsReady"), settled.status["currentVersion"]) == before
 
 
 def test_observing_in_check_mode_writes_nothing(settled: Life) -> None:
     settled.kube.put(pod("orders-0", role="primary", ready=False))
-    assert observed(settled, check_mode=True)["changed"] is True
+    assert settled.observed(check_mode=True)["changed"] is True
     assert settled.written() == []
 
 
@@ -413,15 +326,15 @@ def test_observing_in_check_mode_writes_nothing(settled: Life) -> None:
 )
 def test_what_observing_cannot_settle_asks_for_a_pass(settled: Life, change: Any) -> None:
     change(settled)
-    assert "requeue_after" in observed(settled)
+    assert "requeue_after" in settled.observed()
 
 
 def test_a_resource_that_is_going_is_not_observed(settled: Life) -> None:
     settled.kube.objects["ParadeDB", "prod", "orders"]["metadata"]["deletionTimestamp"] = (
         "2025-01-01T00:00:00Z"
     )
-    assert observed(settled) == {"changed": False}
+    assert settled.observed() == {"changed": False}
 
 
 def test_nothing_is_observed_without_a_resource() -> None:
-    assert observed(Life(stateful_set())) == {"changed": False}
+    assert Life(stateful_set()).observed() == {"changed": False}

@@ -1,42 +1,90 @@
-"""The rollout's decisions, one table row each."""
+"""A pass over the instances: what is read for the decision, that the step is taken, and what is reported."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import rollout
+from ansible_collections.paradedb.db.plugins.module_utils import decision, rollout, topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.modules import rollout as module
 
-from .fake_kube import FakeKube, pod
+from .fake_kube import FakeKube, Object, pod
 
 FINE = {
     "connected": True,
+    "search_version": "",
+    "oldest_wal": 0,
     "hba_problem": None,
     "settings_applied": True,
     "pending_restart": False,
 }
+COMMUNITY = FINE | {"search_version": "0.24.1"}
 
 
-def stateful_set(generation: int = 1, observed: int = 1, update: str = "r1") -> dict[str, Any]:
+def stateful_set(size: int = 1, generation: int = 1, observed: int = 1, update: str = "r1") -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {"name": "orders", "generation": generation},
+        "spec": {"replicas": size},
         "status": {"observedGeneration": observed, "updateRevision": update},
     }
 
 
 def reconcile(
-    cluster: FakeKube, database: dict[str, Any] | None = None, replicas: int = 1, check_mode: bool = False
+    cluster: FakeKube,
+    database: dict[str, Any] | None = None,
+    check_mode: bool = False,
+    spec: dict[str, Any] | None = None,
+    **more: str,
 ) -> dict[str, Any]:
-    found = FINE if database is None else database
-    return rollout.reconcile(cluster, "prod", "orders", replicas, found, check_mode)  # type: ignore[arg-type]
+    params = {
+        "name": "orders",
+        "namespace": "prod",
+        "spec": spec or {"replicas": 1},
+        "database": FINE if database is None else database,
+        "certificate": "",
+        "resizing": "",
+    } | more
+    return module.run(params, cluster, check_mode)  # type: ignore[arg-type]
+
+
+def resource(spec: dict[str, Any] | None = None, **annotations: str) -> Object:
+    return {
+        "apiVersion": "database.paradedb.io/v1alpha1",
+        "kind": "ParadeDB",
+        "metadata": {"name": "orders", "namespace": "prod", "annotations": annotations},
+        "spec": spec or {"replicas": 1},
+    }
+
+
+def checks(found: dict[str, Any]) -> dict[str, bool]:
+    return {item["type"]: item["ok"] for item in found["checks"]}
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pods are of long ago, and no disk is full."""
+    monkeypatch.setattr(decision.instances, "PROGRESS_DEADLINE", 10**10)
+    monkeypatch.setattr(rollout.disk, "full", lambda kube, namespace, pod: None)
 
 
 def test_settled() -> None:
     cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
-    assert reconcile(cluster) == {"changed": False, "settled": True, "reason": "Reconciled", "message": ""}
+    found = reconcile(cluster)
+    assert found == {
+        "changed": False,
+        "settled": True,
+        "reason": "Reconciled",
+        "message": "",
+        "replicas": 1,
+        "events": [],
+        "checks": [
+            {"type": "Hibernated", "ok": False, "reason": "NotHibernated", "message": ""},
+            {"type": "ReplicasLimited", "ok": False, "reason": "NotLimited", "message": ""},
+        ],
+    }
     assert (cluster.writes, cluster.commands) == ([], [])
 
 
@@ -46,36 +94,29 @@ def test_settled() -> None:
         ([], FINE, "InstancesStarting"),
         ([stateful_set(generation=2)], FINE, "InstancesStarting"),
         ([stateful_set()], FINE, "InstancesStarting"),
-        ([stateful_set(), pod("orders-0", ready=False)], FINE, "ready-soon"),
-        ([stateful_set(), pod("orders-0")], {"connected": False}, "InstancesStarting"),
-        ([stateful_set(), pod("orders-0")], {}, "InstancesStarting"),
-        ([stateful_set(), pod("orders-0")], FINE | {"settings_applied": False}, "ApplyingSettings"),
+        ([stateful_set(), pod("orders-0", ready=False)], FINE, "InstancesStarting"),
+        ([stateful_set(), pod("orders-0")], FINE, "NoPrimary"),
+        ([stateful_set(), pod("orders-0", role="primary")], {"connected": False}, "InstancesStarting"),
+        ([stateful_set(), pod("orders-0", role="primary")], {}, "InstancesStarting"),
+        (
+            [stateful_set(), pod("orders-0", role="primary")],
+            FINE | {"settings_applied": False},
+            "ApplyingSettings",
+        ),
     ],
 )
 def test_waits_without_touching_anything(
-    objects: list[dict[str, Any]], database: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+    objects: list[Object], database: dict[str, Any], reason: str
 ) -> None:
-    monkeypatch.setattr(rollout.instances, "PROGRESS_DEADLINE", 10**10)
     cluster = FakeKube(*objects)
     found = reconcile(cluster, database)
-    assert found["settled"] is False
-    assert found["changed"] is False
+    assert (found["settled"], found["changed"], found["reason"]) == (False, False, reason)
     assert 0 < found["requeue_after"] <= 10
     assert found["message"]
-    assert found["reason"] == ("InstancesStarting" if reason == "ready-soon" else reason)
-    assert (cluster.writes, cluster.commands) == ([], [])
+    assert (cluster.writes, cluster.commands, found["events"]) == ([], [], [])
 
 
-def test_a_pod_that_finds_no_node_is_named_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout.instances, "PROGRESS_DEADLINE", 10**10)
-    condition = {"type": "PodScheduled", "status": "False", "message": "insufficient memory"}
-    cluster = FakeKube(stateful_set(), pod("orders-0", ready=False, conditions=[condition]))
-    found = reconcile(cluster)
-    assert (found["reason"], found["message"]) == ("Unschedulable", "insufficient memory")
-    assert found["settled"] is False
-
-
-def test_an_outdated_pod_is_replaced() -> None:
+def test_a_step_is_taken_and_told() -> None:
     cluster = FakeKube(stateful_set(update="r2"), pod("orders-0", role="primary"))
     found = reconcile(cluster)
     assert cluster.writes == [("delete", "Pod", "orders-0")]
@@ -83,39 +124,22 @@ def test_an_outdated_pod_is_replaced() -> None:
     assert "orders-0" in found["message"]
 
 
-def test_check_mode_foretells_and_touches_nothing() -> None:
-    cluster = FakeKube(stateful_set(update="r2"), pod("orders-0", role="primary"))
-    assert reconcile(cluster, check_mode=True)["changed"] is True
-    restart = FINE | {"pending_restart": True}
+def test_an_event_tells_of_a_step_that_people_look_for() -> None:
     cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
-    assert reconcile(cluster, restart, check_mode=True)["changed"] is True
-    assert (cluster.writes, cluster.commands) == ([], [])
+    found = reconcile(cluster, spec={"replicas": 3})
+    assert found["events"] == [{"type": "Normal", "reason": "ScalingUp", "message": "From 1 instances to 3"}]
+    assert (found["replicas"], found["changed"]) == (3, True)
 
 
-@pytest.mark.parametrize(
-    ("pods", "first"),
-    [
-        ([pod("orders-0", role="primary"), pod("orders-1"), pod("orders-2")], "orders-1"),
-        ([pod("orders-0"), pod("orders-1", role="primary"), pod("orders-2", ready=False)], "orders-2"),
-        ([pod("orders-0", role="primary", ready=False), pod("orders-1")], "orders-0"),
-        ([pod("orders-0", role="primary"), pod("orders-1", revision="r2")], "orders-0"),
-    ],
-)
-def test_broken_instances_first_the_primary_last(pods: list[dict[str, Any]], first: str) -> None:
-    cluster = FakeKube(stateful_set(update="r2"), *pods)
-    reconcile(cluster, replicas=len(pods))
-    assert cluster.writes == [("delete", "Pod", first)]
+def test_check_mode_foretells_and_touches_nothing() -> None:
+    restart = FINE | {"pending_restart": True}
+    for made, database in ((stateful_set(update="r2"), FINE), (stateful_set(), restart)):
+        cluster = FakeKube(made, pod("orders-0", role="primary"))
+        assert reconcile(cluster, database, check_mode=True)["changed"] is True
+        assert (cluster.writes, cluster.commands) == ([], [])
 
 
-def test_an_outdated_broken_pod_is_replaced_rather_than_complained_about() -> None:
-    """A mended spec must get past the pod that the broken one left behind."""
-    waiting = {"name": "paradedb", "image": "x", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
-    broken = pod("orders-0", ready=False, containerStatuses=[waiting])
-    cluster = FakeKube(stateful_set(update="r2"), broken)
-    assert reconcile(cluster, {"connected": False})["reason"] == "RollingUpdate"
-
-
-def test_a_current_broken_pod_is_a_refusal() -> None:
+def test_a_refusal_touches_nothing() -> None:
     waiting = {"name": "paradedb", "image": "x", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
     cluster = FakeKube(stateful_set(), pod("orders-0", ready=False, containerStatuses=[waiting]))
     with pytest.raises(Refused) as caught:
@@ -124,29 +148,141 @@ def test_a_current_broken_pod_is_a_refusal() -> None:
     assert cluster.writes == []
 
 
-def test_a_rule_that_postgresql_did_not_take_is_a_refusal() -> None:
+@pytest.mark.parametrize(
+    ("spec", "database", "replicas", "scaled"),
+    [
+        ({"replicas": 3}, FINE, 3, 3),
+        ({"replicas": 3}, {"connected": False}, 1, None),  # what the image has is not known yet
+        ({"replicas": 3}, COMMUNITY, 1, None),
+        ({"replicas": 3, "edition": "Enterprise"}, COMMUNITY, 3, 3),
+        ({"replicas": 3, "replication": {"communityStandby": "HeapOnly"}}, COMMUNITY, 3, 3),
+        ({"replicas": 1, "hibernate": True}, FINE, 0, 0),
+        ({"replicas": 1, "hibernate": True}, {"connected": False}, 0, 0),
+        ({}, FINE, 1, None),
+    ],
+)
+def test_how_many_instances_are_wanted(
+    spec: dict[str, Any], database: dict[str, Any], replicas: int, scaled: int | None
+) -> None:
     cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
+    found = reconcile(cluster, database, spec={"replicas": 1} | spec)
+    assert found["replicas"] == replicas
+    patches = [write[-1]["spec"]["replicas"] for write in cluster.writes]
+    assert patches == ([] if scaled is None else [scaled])
+
+
+def test_what_limits_the_replicas_is_told() -> None:
+    cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
+    found = reconcile(cluster, COMMUNITY, spec={"replicas": 3})
+    (limited,) = [item for item in found["checks"] if item["type"] == "ReplicasLimited"]
+    assert (limited["ok"], limited["reason"]) == (True, "CommunityStandbyUnsupported")
+    assert "0.24.1" in limited["message"]
+    assert "ReplicasLimited" not in checks(reconcile(cluster, {"connected": False}, spec={"replicas": 3}))
+
+
+def test_it_sleeps_when_the_last_instance_is_gone() -> None:
+    spec = {"replicas": 3, "hibernate": True}
+    asleep = reconcile(FakeKube(stateful_set(size=0)), {"connected": False}, spec=spec)
+    assert (asleep["settled"], asleep["replicas"], checks(asleep)["Hibernated"]) == (True, 0, True)
+    ending = reconcile(FakeKube(stateful_set(size=0), pod("orders-0")), {"connected": False}, spec=spec)
+    assert (ending["settled"], checks(ending)["Hibernated"]) == (False, False)
+
+
+def test_a_full_disk_is_said_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def full(_kube: Any, namespace: str, item: Object) -> Refused | None:
+        asked.append((namespace, item["metadata"]["name"]))
+        return (
+            Refused("DiskFull", "spec.storage.size", "full")
+            if item["metadata"]["name"] == "orders-2"
+            else None
+        )
+
+    monkeypatch.setattr(rollout.disk, "full", full)
+    pods = [pod("orders-0", role="primary"), pod("orders-1", role="replica"), pod("orders-2", ready=False)]
+    cluster = FakeKube(stateful_set(3, update="r2"), *pods)
     with pytest.raises(Refused) as caught:
-        reconcile(cluster, FINE | {"hba_problem": "line 3: bad", "settings_applied": False})
-    assert caught.value.reason == "InvalidHBARule"
-    assert caught.value.field == "spec.auth.pgHBA"
-    assert "line 3: bad" in str(caught.value)
-
-
-def test_a_pending_restart_is_done_through_patroni() -> None:
-    cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
-    found = reconcile(cluster, FINE | {"pending_restart": True})
-    ((target, command, stdin),) = cluster.commands
-    assert target == "orders-0"
-    assert command[0] == "/opt/patroni/patronictl"
-    assert command[-4:] == ["restart", "orders-patroni", "orders-0", "--force"]
-    assert stdin == ""
-    assert (found["reason"], found["settled"], found["changed"]) == ("RestartingInstances", False, True)
+        reconcile(cluster, spec={"replicas": 3})
+    assert caught.value.reason == "DiskFull"
+    assert asked == [("prod", "orders-0"), ("prod", "orders-2")]  # a replica that is well is not looked at
+    with pytest.raises(Refused):
+        rollout.look(cluster, resource({"replicas": 2}), False)  # type: ignore[arg-type]
     assert cluster.writes == []
 
 
-def test_settings_are_applied_before_anything_restarts() -> None:
+def test_a_pod_whose_container_does_not_run_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout.disk, "full", lambda *_arguments: pytest.fail("asked"))
+    waiting = {"name": "paradedb", "image": "x", "state": {"waiting": {}}}
+    cluster = FakeKube(stateful_set(), pod("orders-0", ready=False, containerStatuses=[waiting]))
+    assert reconcile(cluster, {"connected": False})["reason"] == "InstancesStarting"
+
+
+@pytest.mark.parametrize(("alone", "reads"), [(True, False), (False, True)])
+def test_nodes_are_read_where_they_matter(alone: bool, reads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(topology, "node_states", lambda kube, seen: read.append(1) or {})
+    more = [] if alone else [pod("orders-1", role="replica")]
+    reconcile(FakeKube(stateful_set(1 + len(more)), pod("orders-0", role="primary"), *more))
+    assert bool(read) is reads
+
+
+def test_the_certificate_and_the_volumes_are_passed_on() -> None:
     cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
-    found = reconcile(cluster, FINE | {"pending_restart": True, "settings_applied": False})
-    assert found["reason"] == "ApplyingSettings"
-    assert cluster.commands == []
+    assert reconcile(cluster, resizing="Growing")["message"] == "Growing"
+    found = reconcile(cluster, certificate="c1", check_mode=True)
+    assert (found["reason"], found["changed"]) == ("ReloadingCertificate", True)
+
+
+def test_a_wish_on_the_resource_is_seen() -> None:
+    asked = resource(**{"database.paradedb.io/switchover": "orders-0"})
+    cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"), asked)
+    found = reconcile(cluster)
+    assert (found["reason"], found["events"][0]["type"]) == ("SwitchoverDone", "Normal")
+    assert cluster.objects[("ParadeDB", "prod", "orders")]["metadata"]["annotations"] == {}
+
+
+# Between the passes
+
+
+def look(cluster: FakeKube, spec: dict[str, Any] | None = None, limited: bool = False) -> dict[str, Any]:
+    return rollout.look(cluster, resource(spec), limited)  # type: ignore[arg-type]
+
+
+def test_a_look_finds_what_is_settled() -> None:
+    found = look(FakeKube(stateful_set(), pod("orders-0", role="primary")))
+    assert (found["settled"], found["changed"], found["replicas"]) == (True, False, 1)
+    assert found["seen"].primary.name == "orders-0"
+
+
+def test_a_look_finds_a_step_and_does_not_take_it() -> None:
+    cluster = FakeKube(stateful_set(update="r2"), pod("orders-0", role="primary"))
+    found = look(cluster)
+    assert (found["settled"], found["changed"], found["reason"]) == (False, False, "RollingUpdate")
+    assert (found["requeue_after"], found["events"], cluster.writes) == (0, [], [])
+
+
+@pytest.mark.parametrize(("limited", "settled"), [(True, True), (False, False)])
+def test_a_look_knows_of_the_limit(limited: bool, settled: bool) -> None:
+    cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
+    found = look(cluster, {"replicas": 3}, limited)
+    assert (found["settled"], found["replicas"]) == (settled, 1 if limited else 3)
+
+
+def test_settings_age() -> None:
+    """By the API server's record of the operator's own writes; Patroni writes into the same object."""
+    records = [
+        {"manager": "paradedb-operator", "time": "2025-01-01T00:00:00Z"},
+        {"manager": "Patroni", "time": "2999-01-01T00:00:00Z"},
+        {"manager": "paradedb-operator"},
+    ]
+    metadata = {"name": "orders-patroni-config", "managedFields": records}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    waits = '{"state":"running","pending_restart":true,"xlog_location":1}'
+    replica = pod("orders-1", role="replica")
+    replica["metadata"]["annotations"] = {"status": waits}
+    cluster = FakeKube(stateful_set(2), pod("orders-0", role="primary"), replica, config)
+    assert reconcile(cluster, spec={"replicas": 2}, check_mode=True)["reason"] == "RestartingInstances"
+    records[0]["time"] = "2999-01-01T00:00:00Z"
+    cluster.put(config)
+    assert reconcile(cluster, spec={"replicas": 2}, check_mode=True)["reason"] == "ApplyingSettings"

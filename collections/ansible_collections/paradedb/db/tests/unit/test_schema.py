@@ -29,6 +29,15 @@ def test_an_empty_spec_is_completed() -> None:
     }
     assert completed["auth"] == {"database": "paradedb"}
     assert completed["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": False}
+    assert completed["replication"] == {
+        "mode": "async",
+        "syncNodeCount": 1,
+        "strict": False,
+        "maximumLagOnFailover": "32Mi",
+        "communityStandby": "Deny",
+    }
+    assert completed["nodeLossPolicy"] == "Manual"
+    assert (completed["paused"], completed["hibernate"]) == (False, False)
     assert completed["serviceType"] == "ClusterIP"
     assert "image" not in completed
     assert "postgresConfig" not in completed
@@ -53,7 +62,10 @@ def test_two_completions_share_nothing() -> None:
 def test_every_default_passes_its_own_schema() -> None:
     enabled: dict[str, dict[str, Any]] = {
         name: {}
-        for name in ("storage", "auth", "tls", "connectionPooling", "backup", "monitoring", "extensions")
+        for name in (
+            *("storage", "auth", "tls", "connectionPooling", "backup", "monitoring", "extensions"),
+            "replication",
+        )
     }
     schema.complete_spec(schema.complete_spec(enabled))
 
@@ -78,6 +90,15 @@ def test_the_samples_are_complete_specs(name: Any) -> None:
         ({"replicas": "1"}, "spec.replicas"),
         ({"replicas": 1.5}, "spec.replicas"),
         ({"replicas": True}, "spec.replicas"),
+        ({"replication": {"mode": "quorum"}}, "spec.replication.mode"),
+        ({"replication": {"syncNodeCount": 0}}, "spec.replication.syncNodeCount"),
+        ({"replication": {"syncNodeCount": 10}}, "spec.replication.syncNodeCount"),
+        ({"replication": {"strict": "no"}}, "spec.replication.strict"),
+        ({"replication": {"maximumLagOnFailover": "far"}}, "spec.replication.maximumLagOnFailover"),
+        ({"replication": {"communityStandby": "Allow"}}, "spec.replication.communityStandby"),
+        ({"nodeLossPolicy": "Delete"}, "spec.nodeLossPolicy"),
+        ({"paused": "yes"}, "spec.paused"),
+        ({"hibernate": 1}, "spec.hibernate"),
         ({"postgresVersion": "14"}, "spec.postgresVersion"),
         ({"postgresVersion": 17}, "spec.postgresVersion"),
         ({"image": ""}, "spec.image"),
@@ -132,6 +153,12 @@ def test_what_the_api_server_would_refuse_is_refused_with_its_field(spec: dict[s
     [
         {"storage": {"size": 1073741824}},
         {"storage": {"size": "1.5Gi"}},
+        {
+            "replicas": 10,
+            "replication": {"mode": "sync", "syncNodeCount": 9, "maximumLagOnFailover": 1048576},
+        },
+        {"replication": {"maximumLagOnFailover": 1048576, "communityStandby": "HeapOnly", "strict": True}},
+        {"nodeLossPolicy": "ForceDelete", "paused": True, "hibernate": True, "edition": "Enterprise"},
         {"resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "250m"}}},
         {"postgresConfig": {"work_mem": "1MB", "paradedb.enable_custom_scan": "off"}},
         {"nodeSelector": {"kubernetes.io/os": "linux"}},

@@ -109,6 +109,42 @@ def test_more_connections_have_less_memory_each() -> None:
     assert settings.instance_settings(spec)["work_mem"] == "16MB"
 
 
+# The write-ahead log on small volumes
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "least", "kept", "slots"),
+    [
+        ("256Mi", "51MB", "51MB", "25MB", "64MB"),
+        ("400Mi", "80MB", None, "40MB", "100MB"),
+        ("1Gi", "204MB", None, "102MB", "256MB"),
+        ("2Gi", "409MB", None, None, "512MB"),
+        ("5368709119", "1023MB", None, None, "1279MB"),
+        ("5Gi", None, None, None, "1280MB"),
+        ("1Ti", None, None, None, "262144MB"),
+        ("1", "32MB", "32MB", "16MB", "0MB"),
+    ],
+)
+def test_the_log_does_not_fill_a_small_volume(
+    size: str, most: str | None, least: str | None, kept: str | None, slots: str
+) -> None:
+    names = ("max_wal_size", "min_wal_size", "wal_keep_size", "max_slot_wal_keep_size")
+    for storage in ({"size": size}, {"size": "1Gi", "walStorage": {"size": size}}):
+        made = settings.instance_settings({"storage": storage, "replicas": 2})
+        assert [made.get(name) for name in names] == [most, least, kept, slots]
+        settings.check_settings({name: made[name] for name in names if name in made}, {})
+        alone = settings.instance_settings({"storage": storage, "replicas": 1})
+        assert "max_slot_wal_keep_size" not in alone
+
+
+def test_user_wins_over_the_bounds_of_the_log() -> None:
+    config = {"max_wal_size": "300MB", "Wal_Keep_Size": "64MB", "max_slot_wal_keep_size": "-1"}
+    made = settings.instance_settings({"storage": {"size": "1Gi"}, "replicas": 3, "postgresConfig": config})
+    assert made["max_wal_size"] == "300MB"
+    assert made["wal_keep_size"] == "64MB"
+    assert made["max_slot_wal_keep_size"] == "-1"
+
+
 # Refusals
 
 

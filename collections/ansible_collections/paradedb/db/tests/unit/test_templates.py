@@ -12,6 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.paradedb.db.plugins.module_utils import settings
+from ansible_collections.paradedb.db.plugins.module_utils.preflight import TLS_ANNOTATION
 from ansible_collections.paradedb.db.plugins.module_utils.schema import complete_spec
 
 from .conftest import COLLECTION
@@ -95,12 +96,17 @@ def render(role: str, spec: dict[str, Any], **variables: Any) -> list[dict[str, 
         "paradedb_namespace": "prod",
         "paradedb_superuser": "postgres",
         "paradedb_credentials_checksum": "c0ffee",
+        "paradedb_plan": {"replicas": 1, "grow": False, "tls_enforced": False},
         "paradedb_spec": spec,
         **variables,
     }
     templar = Templar(DataLoader(), given)
     made = templar.template(trust_as_template(task["paradedb.db.apply"]["definitions"]))
     return json.loads(json.dumps(made, default=str))
+
+
+def plan(replicas: int) -> dict[str, Any]:
+    return {"replicas": replicas, "grow": False, "tls_enforced": False}
 
 
 def found(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def test_the_instances_carry_every_string_unchanged(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_the_configuration_carries_every_string_unchanged(text: str) -> None:
     spec = hostile_spec(text)
-    spec["resources"] = {}
+    spec["resources"], spec["storage"] = {}, {}  # numbers are made of these, and no number is hostile
     objects = render("config", copy.deepcopy(spec), paradedb_superuser=f"u{text}")
     data = found(objects, "ConfigMap", "orders-config")["data"]
     assert f"application_name = {settings.conf_quote(text)}\n" in data["postgresql.conf"]
@@ -172,7 +178,7 @@ def test_names_stay_names(name: str, namespace: str) -> None:
     spec = complete_spec({})
     where = {"paradedb_name": name, "paradedb_namespace": namespace}
     for role, names in (
-        ("services", {name, f"{name}-headless"}),
+        ("services", {name, f"{name}-ro", f"{name}-headless"}),
         ("config", {f"{name}-config", f"{name}-patroni-config"}),
         ("statefulset", {name, f"{name}-instance"}),
     ):
@@ -264,7 +270,9 @@ def test_a_change_of_the_pods_own_files_replaces_the_pods() -> None:
     assert hash_of() != hash_of(paradedb_namespace="other")
     assert hash_of() != hash_of(spec={"storage": {"walStorage": {}}})
     assert hash_of() != hash_of(paradedb_credentials_checksum="changed")
+    assert hash_of() != hash_of(paradedb_tls_secret="orders-tls")
     assert hash_of() == hash_of(spec={"postgresConfig": {"work_mem": "1MB"}})  # live, without a restart
+    assert hash_of() == hash_of(paradedb_plan=plan(3))
 
 
 def test_the_image_is_the_specs_or_the_versions() -> None:
@@ -287,6 +295,91 @@ def test_clients_reach_the_primary_only() -> None:
     assert headless["spec"]["clusterIP"] == "None"
     assert headless["spec"]["publishNotReadyAddresses"] is True
     assert "database.paradedb.io/role" not in headless["spec"]["selector"]
+
+
+def test_readers_reach_the_replicas_only() -> None:
+    objects = render("services", complete_spec({"serviceType": "NodePort"}))
+    main, readers = found(objects, "Service", "orders"), found(objects, "Service", "orders-ro")
+    assert readers["spec"]["type"] == "NodePort"
+    assert readers["spec"]["ports"] == main["spec"]["ports"]
+    role = {"database.paradedb.io/role": "replica"}
+    assert readers["spec"]["selector"] == main["spec"]["selector"] | role
+    assert "publishNotReadyAddresses" not in readers["spec"]
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 3, 10])
+def test_the_number_of_instances_is_the_plans_and_not_the_specs(replicas: int) -> None:
+    objects = render("statefulset", complete_spec({"replicas": 2}), paradedb_plan=plan(replicas))
+    stateful_set = found(objects, "StatefulSet", "orders")["spec"]
+    assert stateful_set["replicas"] == replicas
+    assert stateful_set["updateStrategy"] == {"type": "OnDelete"}
+    assert stateful_set["podManagementPolicy"] == "Parallel"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "budgets"),
+    [
+        (0, {}),
+        (1, {}),  # it would make a node impossible to drain
+        (2, {"primary": 1}),
+        (3, {"primary": 1, "replicas": 1}),
+        (5, {"primary": 1, "replicas": 3}),
+    ],
+)
+def test_an_eviction_takes_one_replica_at_a_time_and_no_primary(
+    replicas: int, budgets: dict[str, int]
+) -> None:
+    objects = render("statefulset", complete_spec({"replicas": 3}), paradedb_plan=plan(replicas))
+    made = [item for item in objects if item["kind"] == "PodDisruptionBudget"]
+    assert {item["metadata"]["name"]: item["spec"]["minAvailable"] for item in made} == {
+        f"orders-{name}": number for name, number in budgets.items()
+    }
+    labels = found(objects, "StatefulSet", "orders")["spec"]["selector"]["matchLabels"]
+    for item in made:
+        role = item["metadata"]["name"].removeprefix("orders-").removesuffix("s")
+        assert item["spec"]["selector"]["matchLabels"] == labels | {"database.paradedb.io/role": role}
+
+
+def pod_of(spec: dict[str, Any], **variables: Any) -> dict[str, Any]:
+    objects = render("statefulset", complete_spec(spec), **variables)
+    return found(objects, "StatefulSet", "orders")["spec"]["template"]
+
+
+@pytest.mark.parametrize("given", [{}, {"affinity": {}}])
+def test_instances_keep_apart_where_they_can(given: dict[str, Any]) -> None:
+    template = pod_of(given)
+    ((weighed,),) = [
+        rule["preferredDuringSchedulingIgnoredDuringExecution"]
+        for rule in [template["spec"]["affinity"]["podAntiAffinity"]]
+    ]
+    term = weighed["podAffinityTerm"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_a_given_affinity_stands_alone() -> None:
+    given = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
+    assert pod_of({"affinity": given})["spec"]["affinity"] == given
+
+
+TLS_MOUNT = {"name": "tls", "mountPath": "/etc/postgresql/tls", "readOnly": True}
+
+
+@pytest.mark.parametrize("secret", ["", "orders-tls", "on", "123"])
+def test_the_certificate_is_mounted_where_there_is_one(secret: str) -> None:
+    template = pod_of({}, paradedb_tls_secret=secret)
+    pod, annotations = template["spec"], template["metadata"]["annotations"]
+    _tools, prepare = pod["initContainers"]
+    (database,) = pod["containers"]
+    for container in (prepare, database):
+        assert (TLS_MOUNT in container["volumeMounts"]) is bool(secret)
+    assert ({"name": "TLS", "value": "1"} in prepare["env"]) is bool(secret)
+    assert annotations.get(TLS_ANNOTATION) == ("true" if secret else None)
+    volumes = [item for item in pod["volumes"] if item["name"] == "tls"]
+    # Readable for the group and nobody else, or PostgreSQL refuses the key.
+    assert volumes == (
+        [{"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}] if secret else []
+    )
 
 
 def test_no_secret_is_in_a_config_map() -> None:

@@ -13,9 +13,8 @@ from ansible_collections.paradedb.db.plugins.module_utils.unavailable import che
         ({"connectionPooling": {"enabled": True}}, "spec.connectionPooling.enabled"),
         ({"backup": {"enabled": True}}, "spec.backup.enabled"),
         ({"monitoring": {"enabled": True}}, "spec.monitoring.enabled"),
-        ({"tls": {"enabled": True}}, "spec.tls.enabled"),
+        ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "spec.monitoring.serviceMonitor.enabled"),
         ({"auth": {"users": [{"name": "a"}]}}, "spec.auth.users"),
-        ({"replicas": 2}, "spec.replicas"),
     ],
 )
 def test_what_is_not_built_is_refused_with_the_way_out(spec: dict[str, Any], field: str) -> None:
@@ -30,7 +29,8 @@ def test_what_is_not_built_is_refused_with_the_way_out(spec: dict[str, Any], fie
     [
         {},
         {"replicas": 1, "backup": None, "auth": None},
-        {"backup": {"enabled": False}, "tls": {}, "auth": {"users": []}},
+        {"backup": {"enabled": False}, "auth": {"users": []}},
+        {"replicas": 3, "edition": "Community", "tls": {"enabled": True, "secretRef": {"name": "a"}}},
     ],
 )
 def test_the_rest_passes(spec: dict[str, Any]) -> None:

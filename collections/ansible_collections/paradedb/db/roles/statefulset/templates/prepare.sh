@@ -47,3 +47,16 @@ ln -sf /etc/patroni/patroni.yml /run/paradedb/patroni/10-instance.yml
 printf 'postgresql: {parameters: {shared_preload_libraries: "%s"}}\n' "${preload#,}" \
     >/run/paradedb/patroni/20-image.yml
 ln -sf /etc/postgresql/secrets/patroni.yml /run/paradedb/patroni/30-credentials.yml
+
+# The certificate is each pod's own: one that was made before TLS was switched on has none.
+if [ "${TLS:-}" = 1 ]; then
+    certificates=/etc/postgresql/tls
+    for file in tls.crt tls.key; do
+        [ -r "$certificates/$file" ] || refuse InvalidSecret \
+            "spec.tls: $file of the certificate's Secret is not there, or PostgreSQL's user may not read it"
+    done
+    authority=
+    [ ! -s "$certificates/ca.crt" ] || authority="ssl_ca_file: $certificates/ca.crt,"
+    printf 'postgresql: {parameters: {ssl: "on", %s ssl_cert_file: %s, ssl_key_file: %s}}\n' \
+        "$authority" "$certificates/tls.crt" "$certificates/tls.key" >/run/paradedb/patroni/40-tls.yml
+fi
