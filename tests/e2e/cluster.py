@@ -202,6 +202,14 @@ class ParadeDB:
         return kubectl("-n", self.namespace, *arguments, stdin=stdin, check=check)
 
 
+def remove(database: ParadeDB) -> None:
+    """Delete a ParadeDB of a test with its volumes."""
+    if get("paradedb", database.name, database.namespace):
+        database.delete()
+    eventually("the pods are gone", lambda: not database.pod())
+    kubectl("-n", database.namespace, "delete", "pvc", "-l", f"app.kubernetes.io/instance={database.name}")
+
+
 class PhaseWatch:
     """The phases which a ParadeDB goes through while the block runs, each once in a row."""
 

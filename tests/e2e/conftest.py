@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import IMAGE, ParadeDB, apply, eventually, get, kubectl
+from cluster import IMAGE, ParadeDB, apply, kubectl, remove
 
 CLIENT = {
     "name": "client",
@@ -65,10 +65,3 @@ def running(namespace: str, client: None) -> Iterator[ParadeDB]:
     database.wait_running()
     yield database
     remove(database)
-
-
-def remove(database: ParadeDB) -> None:
-    if get("paradedb", database.name, database.namespace):
-        database.delete()
-    eventually("the pods are gone", lambda: not database.pod())
-    kubectl("-n", database.namespace, "delete", "pvc", "-l", f"app.kubernetes.io/instance={database.name}")

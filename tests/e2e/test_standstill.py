@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cluster import ParadeDB, eventually, find, get, kubectl
-from conftest import remove
+from cluster import ParadeDB, eventually, find, get, kubectl, remove
 
 Make = Callable[[str], ParadeDB]
 INSERT = "INSERT INTO kept VALUES (1001)"

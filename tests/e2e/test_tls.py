@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cluster import ParadeDB, apply, eventually, get, kubectl
-from conftest import remove
+from cluster import ParadeDB, apply, eventually, find, get, kubectl, remove
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,8 +104,9 @@ def secret(database: ParadeDB, name: str, values: dict[str, str], **metadata: An
 
 
 def users_certificate(database: ParadeDB, days: int = 100) -> dict[str, str]:
-    """A certificate for the database's names, signed by an authority of the user's own."""
+    """A certificate for the database's names that has ``days`` left, of an authority of the user's own."""
     now = datetime.now(UTC)
+    begin = now - timedelta(days=100)
     suffixes = ("", "-ro")
     names = [x509.DNSName(f"{database.name}{suffix}.{database.namespace}.svc") for suffix in suffixes]
     root, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -114,7 +114,7 @@ def users_certificate(database: ParadeDB, days: int = 100) -> dict[str, str]:
 
     def sign(subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: tuple[Any, bool]) -> str:
         serial, end = x509.random_serial_number(), now + timedelta(days=days)
-        made = x509.CertificateBuilder(house, subject, key.public_key(), serial, now - timedelta(days=1), end)
+        made = x509.CertificateBuilder(house, subject, key.public_key(), serial, begin, end)
         ids = (
             (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), False),
@@ -187,6 +187,43 @@ def test_a_renewed_certificate_is_served_without_a_restart(encrypted: ParadeDB) 
         eventually("it is served", lambda service=service: served(encrypted, path, service) == after, 240)
     assert encrypted.sql("SELECT pg_postmaster_start_time()") == started
     encrypted.wait_running()
+
+
+def mounted(database: ParadeDB, secret: str) -> int:
+    """How many pods have the certificate of the Secret."""
+    pods = find("pods", database.namespace, f"app.kubernetes.io/instance={database.name}")
+    volumes = [item for pod in pods for item in pod["spec"]["volumes"]]
+    return sum((item.get("secret") or {}).get("secretName") == secret for item in volumes)
+
+
+def test_another_source_locks_no_verifying_client_out(encrypted: ParadeDB) -> None:
+    values, own = users_certificate(encrypted), encrypted.secret()["ca.crt"]
+    apply(secret(encrypted, "house", values))
+    authority = get("secret", "encrypted-ca", encrypted.namespace)["data"]  # type: ignore[index]
+
+    # Put back before every instance has it: the authority is the one that clients know.
+    encrypted.patch({"tls": {"secretRef": {"name": "house"}}})
+    eventually("an instance has it", lambda: mounted(encrypted, "house"), 120)
+    assert encrypted.secret()["ca.crt"] == values["ca.crt"] + own
+    encrypted.patch({"tls": {"secretRef": None}})
+    encrypted.wait_running(240)
+    assert get("secret", "encrypted-ca", encrypted.namespace)["data"] == authority  # type: ignore[index]
+    assert encrypted.secret()["ca.crt"] == own
+
+    encrypted.patch({"tls": {"secretRef": {"name": "house"}}})
+    eventually("clients know both", lambda: encrypted.secret()["ca.crt"] == values["ca.crt"] + own)
+
+    def done() -> bool:
+        said = encrypted.sql("SELECT 1", uri=verified(encrypted), check=False)
+        assert "certificate verify failed" not in said
+        return encrypted.secret()["ca.crt"] == values["ca.crt"]
+
+    eventually("all of it is in effect", done, 240)
+    encrypted.wait_running()
+    for service in ("", "-ro"):
+        assert served(encrypted, trust(encrypted), service) == held(encrypted, "house")
+    for name in ("encrypted-ca", "encrypted-tls"):
+        assert get("secret", name, encrypted.namespace) is None
 
 
 def test_the_users_own_certificate_until_tls_is_switched_off(make: Make) -> None:
@@ -269,13 +306,40 @@ def test_cert_manager_is_asked_for_the_certificate(no_cert_manager: None, make: 
     assert f"managed.{database.namespace}.svc" in asked["spec"]["dnsNames"]
     eventually("it waits", lambda: "has not issued" in database.status().get("message", ""))
 
-    values, template = users_certificate(database), asked["spec"]["secretTemplate"]
-    issued = {"cert-manager.io/certificate-name": "managed-tls", **template["annotations"]}
-    apply(secret(database, "managed-tls", values, labels=template["labels"], annotations=issued))
+    template = asked["spec"]["secretTemplate"]
+
+    def issue() -> None:
+        annotations = {"cert-manager.io/certificate-name": "managed-tls", **template["annotations"]}
+        values = users_certificate(database)
+        apply(secret(database, "managed-tls", values, labels=template["labels"], annotations=annotations))
+
+    issue()
     database.wait_running(180)
     assert database.sql("SELECT 1", uri=verified(database)) == "1"
     owners = get("secret", "managed-tls", database.namespace)["metadata"]["ownerReferences"]  # type: ignore[index]
     assert [owner["name"] for owner in owners] == ["managed"]
+
+    # A renewal, with another authority.
+    before, started = held(database), database.sql("SELECT pg_postmaster_start_time()")
+    issue()
+    assert held(database) != before
+    eventually("it is served", lambda: served(database, trust(database)) == held(database), 240)
+    database.wait_running()
+
+    # The Secret is lost and the issuer is down: the database goes on, and takes changes.
+    kubectl("-n", database.namespace, "delete", "secret", "managed-tls")
+    eventually(
+        "it is told", lambda: database.condition("CertificateValid").get("reason") == "CertificatePending"
+    )
+    database.patch({"postgresConfig": {"work_mem": "5MB"}})
+    database.wait_running()
+    assert database.setting("work_mem") == "5MB"
+    assert database.sql("SELECT 1", uri=verified(database)) == "1"
+    issue()
+    eventually("it is valid", lambda: database.condition("CertificateValid")["status"] == "True")
+    eventually("it is served", lambda: served(database, trust(database)) == held(database), 240)
+    assert database.sql("SELECT pg_postmaster_start_time()") == started
+
     database.delete()
     for kind in ("certificates.cert-manager.io", "secret"):
         eventually("all of it goes", lambda kind=kind: not get(kind, "managed-tls", database.namespace), 60)

@@ -30,7 +30,7 @@ def lines(results: Sequence[dict[str, Any]]) -> list[str]:
                 item["goal"],
                 f"{item['gap']:.1f} s",
                 str(item["lost"]),
-                str(item["divergent"]),
+                f"({item['divergent']})" if item.get("loses") else str(item["divergent"]),
                 f"{item['seconds']} s",
             )
             for item in results
@@ -41,8 +41,8 @@ def lines(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def is_whole(results: Sequence[dict[str, Any]]) -> bool:
-    """Whether nothing was lost and no copy differs."""
-    return all(item["lost"] == 0 and item["divergent"] == 0 for item in results)
+    """Whether nothing was lost and no copy differs, where that is promised."""
+    return all(item["lost"] == 0 and item["divergent"] == 0 for item in results if not item.get("loses"))
 
 
 if __name__ == "__main__":

@@ -156,14 +156,20 @@ class Cluster:
 
 
 def until(look: Callable[[], Object]) -> Object:
-    """Look until nothing is missing."""
-    deadline = time.monotonic() + PATIENCE
+    """Look until nothing is missing. The result tells what was waited for, from which second on."""
+    begun = time.monotonic()
+    waited: list[str] = []
+    last = ""
     while True:
+        passed = time.monotonic() - begun
         try:
-            return look()
+            return {**look(), "waited": waited}
         except Missing as missing:
-            if time.monotonic() > deadline:
-                sys.exit(f"not within {PATIENCE:.0f} s: {missing}")
+            if str(missing) != last:
+                last = str(missing)
+                waited.append(f"{passed:.0f} s: {last}")
+        if passed > PATIENCE:
+            sys.exit("\n".join([f"not within {PATIENCE:.0f} s", *waited]))
         time.sleep(PAUSE)
 
 

@@ -25,6 +25,7 @@ from paradedb_runner.watches.model import Watch
 _SIZE = 16  # bytes of a digest
 _GATHER = 0.5  # seconds in which changes become one round
 _PAUSE = 5.0  # seconds between two rounds
+_SILENT = b""  # the digest of an object that has none of the fields
 _PAGE_SIZE = 50  # objects are read whole, and a node's are large: it lists its images
 
 Fields = tuple[str, ...]
@@ -47,7 +48,8 @@ class _Source:
         """One digest of these fields of all objects."""
         index, total = list(self.wanted).index(fields), hashlib.blake2b(digest_size=_SIZE)
         for name, digests in sorted(self.informer.items()):
-            total.update(repr(name).encode() + digests[index])
+            if digests[index] != _SILENT:
+                total.update(repr(name).encode() + digests[index])
         return total.digest()
 
     def _keep(self, obj: Object) -> Digests:
@@ -57,7 +59,7 @@ class _Source:
         self, name: tuple[str, str], old: Digests | None, new: Digests | None, *, first: bool
     ) -> None:
         for index, resources in enumerate(self.wanted.values()):
-            if old is None or new is None or old[index] != new[index]:
+            if (old[index] if old else _SILENT) != (new[index] if new else _SILENT):
                 for gvk in resources:
                     self._changed(gvk, first)
 
@@ -121,6 +123,12 @@ class Surroundings:
 
 
 def _digest(obj: Object, fields: Fields) -> bytes:
-    """Of one object: whether it is still the same one, and its fields."""
-    telling = [metadata(obj).get("uid"), [list(values_at(obj, field)) for field in fields]]
+    """
+    Of one object: whether it is still the same one, and its fields. One that has none of them says nothing,
+    so that it comes and goes unnoticed: the nodes of a cluster that grows and shrinks all day, say.
+    """
+    values = [list(values_at(obj, field)) for field in fields]
+    if not any(values):
+        return _SILENT
+    telling = [metadata(obj).get("uid"), values]
     return hashlib.blake2b(json.dumps(telling, sort_keys=True).encode(), digest_size=_SIZE).digest()

@@ -69,6 +69,13 @@ def bundle(authority: Values) -> str:
     return "".join(authority.get(key, "") for key in ("ca.crt", "next.crt", "previous.crt"))
 
 
+def together(new: str, old: str) -> str:
+    """The authorities of one PEM text, and after them those of another which it lacks."""
+    known = _certificates(new)
+    more = "".join(_pem(item) for item in _certificates(old) if item not in known)
+    return f"{new.rstrip()}\n{more}".lstrip() if more else new
+
+
 def server(existing: Values, authority: Values, names: list[str], now: datetime) -> Values:
     """The instances' certificate: the existing one unless it is due, or does not fit names or authority."""
     signer = x509.load_pem_x509_certificate(authority["ca.crt"].encode())
@@ -88,7 +95,7 @@ def read(values: Values) -> x509.Certificate:
     if _public(key.public_key()) != _public(certificate.public_key()):
         raise Unusable("holds a tls.key that does not belong to the first certificate of its tls.crt")
     _check_strength(certificate)
-    if values.get("ca.crt", "").strip():
+    if values.get("ca.crt"):
         _first(values["ca.crt"], "ca.crt")
     return certificate
 
@@ -192,10 +199,14 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def _certificate(text: str) -> x509.Certificate | None:
+    return next(iter(_certificates(text)), None)
+
+
+def _certificates(text: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(text.encode())[0]
+        return x509.load_pem_x509_certificates(text.encode())
     except ValueError:
-        return None
+        return []
 
 
 def _first(text: str, key: str) -> x509.Certificate:

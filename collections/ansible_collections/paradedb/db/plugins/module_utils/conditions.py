@@ -14,6 +14,9 @@ Condition = dict[str, Any]
 REPLICAS_LIMITED, HIBERNATED, PAUSED = "ReplicasLimited", "Hibernated", "Paused"
 CERTIFICATE_VALID = "CertificateValid"
 
+# Refusals of the Secret with the certificate; two of them may also be about the superuser's.
+_NO_CERTIFICATE = ("SecretNotFound", "InvalidSecret", "InvalidCertificate", "CertificateExpired")
+
 # Conditions that are there even when they do not apply, and their reason then.
 _STANDING = {REPLICAS_LIMITED: "NotLimited", HIBERNATED: "NotHibernated", PAUSED: "NotPaused"}
 
@@ -109,6 +112,13 @@ def standing(given: list[dict[str, Any]], before: list[Condition]) -> list[dict[
         for name, reason in _STANDING.items()
         if name not in known
     ]
+
+
+def refused_certificate(reason: str, message: str) -> list[dict[str, Any]]:
+    """The check of a certificate that a pass refused; none for other failures."""
+    if reason not in _NO_CERTIFICATE or not message.startswith("spec.tls"):
+        return []
+    return [{"type": CERTIFICATE_VALID, "ok": False, "reason": reason, "message": message}]
 
 
 def holds(conditions: list[Condition], name: str) -> bool:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import instances, sql
+from ansible_collections.paradedb.db.plugins.module_utils import instances, sql, topology
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import patroni_passwords, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     CONTAINER,
@@ -83,13 +83,14 @@ def reconcile(
 
     ``tls_enforced``: whether the access rules that are in effect ask for encryption.
     """
-    pods = instances.database_pods(kube, namespace, name)
-    primary = instances.ready_primary(pods)
-    if primary is None:
+    pods = instances.all_pods(kube, namespace, name)
+    present = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    leader = topology.leading([topology.parse(pod, None, []) for pod in present])
+    if leader is None:
         return {"changed": False, "connected": False}
     user, password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
     passwords = {user: password} | patroni_passwords(kube, namespace, name)
-    psql = _Psql(kube, namespace, primary["metadata"]["name"], user)
+    psql = _Psql(kube, namespace, leader.name, user)
     verifiers = {
         role: verifier(secret, f"{salt_seed}/{role}") for role, secret in passwords.items() if secret
     }
@@ -129,7 +130,7 @@ def _passes(error: ExecFailed | KubeError) -> bool:
     Not a command that took too long, and not one that we may not run.
     """
     if isinstance(error, KubeError):
-        return not re.search("Handshake status 40[13]|took too long", str(error))
+        return not re.search("Handshake status 40[13]|took longer than", str(error))
     return any(words in error.stderr for words in _PASSING)
 
 

@@ -25,9 +25,14 @@ _PULL_FAILURES = (
 
 def database_pods(kube: Kube, namespace: str, name: str) -> list[Object]:
     """The instances' pods by name, those that are going left out."""
+    pods = all_pods(kube, namespace, name)
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def all_pods(kube: Kube, namespace: str, name: str) -> list[Object]:
+    """The instances' pods by name, also those that are going: PostgreSQL may still run in them."""
     pods = kube.list("v1", "Pod", namespace, database_selector(name))
-    present = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    return sorted(present, key=lambda pod: pod["metadata"]["name"])
+    return sorted(pods, key=lambda pod: pod["metadata"]["name"])
 
 
 def is_ready(pod: Object) -> bool:
@@ -42,10 +47,6 @@ def role(pod: Object) -> str:
 
 def is_primary(pod: Object) -> bool:
     return role(pod) == "primary"
-
-
-def ready_primary(pods: list[Object]) -> Object | None:
-    return next((pod for pod in pods if is_primary(pod) and is_ready(pod)), None)
 
 
 def is_running(pod: Object) -> bool:

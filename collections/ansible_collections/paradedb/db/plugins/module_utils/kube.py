@@ -25,6 +25,7 @@ except ImportError:  # get_api_client reports the missing library with the way t
 CONTAINER = "paradedb"  # where PostgreSQL runs in a database pod
 FIELD_MANAGER = "paradedb-operator"
 REQUEST_TIMEOUT = (5, 30)  # seconds to connect, to read
+EXEC_TIMEOUT = 120  # seconds for a command in a pod
 
 # Plural names of the kinds that the roles write or read.
 _PLURALS = {
@@ -154,7 +155,8 @@ class Kube:
             raise KubeError(error.status or 0, f"exec in pod {pod}: {error.reason}") from None
         if stdin:
             session.write_stdin(stdin)
-        session.run_forever(timeout=120)
+        session.run_forever(timeout=EXEC_TIMEOUT)
+        took_too_long = session.is_open()
         output, errors = session.read_stdout(timeout=1) or "", session.read_stderr(timeout=1) or ""
         try:
             code = session.returncode
@@ -162,7 +164,8 @@ class Kube:
             code = None
         session.close()
         if code is None:
-            raise KubeError(0, f"exec in pod {pod}: the connection was lost, or the command took too long")
+            what = f"took longer than {EXEC_TIMEOUT} s" if took_too_long else "lost its connection"
+            raise KubeError(0, f"exec in pod {pod}: the command {what}")
         if code != 0:
             raise ExecFailed(code, errors)
         return output

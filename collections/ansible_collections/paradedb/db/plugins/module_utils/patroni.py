@@ -66,13 +66,21 @@ def dump(configuration: dict[str, Any]) -> str:
     return json.dumps(configuration, separators=(",", ":"))
 
 
-def current_settings(config_map: Object | None) -> dict[str, Any]:
-    """The settings that the instances have been given; empty where they cannot be read.
+def current_configuration(config_map: Object | None) -> dict[str, Any]:
+    """The configuration that the instances have been given; empty where it cannot be read.
 
     Somebody may have edited the annotation: the pass that finds it so is the one that puts it right.
     """
     annotations = ((config_map or {}).get("metadata") or {}).get("annotations") or {}
     try:
-        return dict(json.loads(annotations["config"])["postgresql"]["parameters"])
+        return dict(json.loads(annotations["config"]))
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def current_settings(config_map: Object | None) -> dict[str, Any]:
+    """The settings of that configuration."""
+    try:
+        return dict(current_configuration(config_map)["postgresql"]["parameters"])
     except (KeyError, TypeError, ValueError):
         return {}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import hba, instances, volumes
+from ansible_collections.paradedb.db.plugins.module_utils.conditions import HIBERNATED, REPLICAS_LIMITED
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import recorded_superuser, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object
-from ansible_collections.paradedb.db.plugins.module_utils.labels import database_selector, scope
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
+    current_configuration,
     current_settings,
     dynamic_configuration,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.settings import check_settings, conf_lines
+from ansible_collections.paradedb.db.plugins.module_utils.topology import kept_instances
 from ansible_collections.paradedb.db.plugins.module_utils.unavailable import check_available
+from ansible_collections.paradedb.db.plugins.module_utils.world import holds
 
 # A Service's name, and short enough for the longest name made of it: a CronJob's, 52 characters.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
@@ -46,12 +51,16 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[s
     check_settings(spec.get("postgresConfig") or {}, spec.get("resources") or {})
     user = _check_superuser(kube, namespace, name, spec)
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    grow = volumes.check(kube, namespace, name, spec)
+    resource = kube.get(API_VERSION, KIND, namespace, name)
     pods = instances.database_pods(kube, namespace, name)
+    config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
+    effective = _effective(spec, resource, stateful_set, pods, config_map)
+    grow = volumes.check(kube, namespace, name, spec)
     tls_enforced = _everywhere_encrypted(spec, pods)
-    _check_live(kube, namespace, name, dynamic_configuration(spec, user, tls_enforced), pods)
+    _check_live(kube, namespace, dynamic_configuration(effective, user, tls_enforced), config_map, pods)
     return {
-        "replicas": _replicas(kube, namespace, name, spec, stateful_set),
+        "replicas": _replicas(kube, namespace, name, spec, stateful_set, resource),
+        "spec": effective,
         "grow": grow,
         "resizing": "" if stateful_set is None else volumes.standing(kube, namespace, name, spec),
         "tls_enforced": tls_enforced,
@@ -73,22 +82,53 @@ def _check_combinations(spec: dict[str, Any]) -> None:
         raise Refused("InvalidSpec", "spec.tls.secretRef", "excludes certManager; remove one of them")
 
 
+def _effective(
+    spec: dict[str, Any],
+    resource: Object | None,
+    stateful_set: Object | None,
+    pods: list[Object],
+    config_map: Object | None,
+) -> dict[str, Any]:
+    """The spec as the settings are to follow it.
+
+    A database that is held at one instance has the settings of one. ``strict`` begins when there is a replica
+    that can confirm a write, and lasts while there is more than one instance: before, every write would hang.
+    """
+    given = spec.get("replication") or {}
+    if holds(resource, REPLICAS_LIMITED):
+        return spec | {"replicas": 1}
+    if not given.get("strict"):
+        return spec
+    serving = any(instances.role(pod) == "replica" and instances.is_ready(pod) for pod in pods)
+    several = stateful_set is not None and stateful_set["spec"].get("replicas", 1) > 1
+    began = several and bool(current_configuration(config_map).get("synchronous_mode_strict"))
+    return spec | {"replication": given | {"strict": serving or began}}
+
+
 def _replicas(
-    kube: Kube, namespace: str, name: str, spec: dict[str, Any], stateful_set: Object | None
+    kube: Kube,
+    namespace: str,
+    name: str,
+    spec: dict[str, Any],
+    stateful_set: Object | None,
+    resource: Object | None,
 ) -> int:
     """How many instances the StatefulSet holds, for its template: to change that is the rollout's.
 
-    One that has to be made anew gets as many as there are data of, so that the instance that has the newest
-    takes part in the election; a new database begins with one, from which the others copy.
+    One that has to be made anew takes in every pod that lives, so that none ends for it. Without any pod it
+    gets as many as there are data of, so that the instance that has the newest takes part in the election. A
+    new database begins with one, from which the others copy.
     """
     if stateful_set is not None:
         return int(stateful_set["spec"].get("replicas", 1))
+    living = instances.all_pods(kube, namespace, name)
+    if living:
+        return max(int(pod["metadata"]["name"].rpartition("-")[2]) for pod in living) + 1
     if spec.get("hibernate"):
         return 0
-    claims = kube.list("v1", "PersistentVolumeClaim", namespace, database_selector(name))
-    kept = [item["metadata"]["name"].rpartition("-") for item in claims]
-    highest = max((int(ordinal) for which, _, ordinal in kept if which == f"data-{name}"), default=0)
-    return min(highest + 1, int(spec["replicas"]))
+    alone = holds(resource, REPLICAS_LIMITED) or holds(resource, HIBERNATED)
+    most = 1 if alone else int(spec["replicas"])
+    return max(min(kept_instances(kube, namespace, name), most), 1)
 
 
 def _everywhere_encrypted(spec: dict[str, Any], pods: list[Object]) -> bool:
@@ -111,21 +151,26 @@ def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]
     return user
 
 
-def _check_live(kube: Kube, namespace: str, name: str, wanted: dict[str, Any], pods: list[Object]) -> None:
-    """Let the running PostgreSQL itself judge settings that differ from those it was given."""
+def _check_live(
+    kube: Kube, namespace: str, wanted: dict[str, Any], config_map: Object | None, pods: list[Object]
+) -> None:
+    """Let a running PostgreSQL itself judge settings that differ from those it was given.
+
+    Where none can be asked now, the init container of the next pod checks the same file.
+    """
     settings = wanted["postgresql"]["parameters"]
-    config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
     if current_settings(config_map) == settings:
         return
-    running = [pod for pod in pods if instances.is_running(pod)]
-    if not running:
-        return  # the pod's init container checks the same file
     text = "\n".join(conf_lines(settings)) + "\n"
     command = ["sh", "-c", _CHECK, str(len(text.encode()))]
-    try:
-        kube.execute(namespace, running[0]["metadata"]["name"], command, text)
-    except ExecFailed as error:
-        raise _refusal(error.stderr, list(settings)) from None
+    running = [pod for pod in pods if instances.is_running(pod)]
+    for pod in sorted(running, key=instances.is_ready, reverse=True):
+        with contextlib.suppress(KubeError):  # its node may be lost
+            try:
+                kube.execute(namespace, pod["metadata"]["name"], command, text)
+            except ExecFailed as error:
+                raise _refusal(error.stderr, list(settings)) from None
+            return
 
 
 def _refusal(stderr: str, names: list[str]) -> Refused:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import (
+    certificates,
     conditions,
     events,
     phases,
@@ -22,7 +23,9 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERS
 from ansible_collections.paradedb.db.plugins.module_utils.phases import Progress
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Topology, observe
 
-_LOOK_AGAIN = 5  # seconds until what a pass waits for may be there
+# Seconds until a look at what cert-manager says of a certificate; its Secret wakes the operator by itself.
+_LOOK_AGAIN = 15  # of a database that waits for it
+_LOOK_BESIDES = 60  # of one that goes on with another
 _ELECTION = 2  # seconds until there may be a primary
 
 
@@ -78,14 +81,23 @@ def finished(
     }
     result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
     _tell(kube, resource, rolled.get("events") or [], check_mode)
-    return result | _next_look(rolled)
+    pending = any(check["reason"] in phases.WAITING for check in checks)
+    return result | ({"requeue_after": _LOOK_BESIDES} if pending else {}) | _next_look(rolled)
 
 
 def failed(
-    kube: Kube, namespace: str, name: str, generation: int, reason: str, message: str, check_mode: bool
+    kube: Kube,
+    namespace: str,
+    name: str,
+    generation: int,
+    reason: str,
+    message: str,
+    check_mode: bool,
+    credentials: dict[str, Any],
 ) -> dict[str, Any]:
     """A pass failed: the phase says so, the conditions and an event say why.
 
+    ``credentials``: what that module returned, if the pass came so far: dates pass while passes fail.
     ``waiting`` in the result says that the reason is none that a person has to do anything about.
     """
     waiting = reason in phases.WAITING
@@ -95,11 +107,18 @@ def failed(
         return {"changed": False, **waits}
     seen = observe(kube, namespace, name)
     findings = {"settled": False, "reason": reason, "message": message}
-    kept = conditions.standing([], _conditions(resource))
-    progress = _progress(resource, seen, generation, findings, failed=not waiting, checks=kept)
+    checks = conditions.refused_certificate(reason, message) or credentials.get("checks") or []
+    checks = checks + conditions.standing(checks, _conditions(resource))
+    progress = _progress(
+        *(resource, seen, generation, findings),
+        failed=not waiting,
+        checks=checks,
+        absent=_absent(credentials, checks),
+    )
+    fields = {**status_fields.instances(seen), **status_fields.certificate(credentials)}
     path = _path(resource, progress)
     known = _before(resource).get("message") == message
-    result = _write(kube, resource, path, progress, status_fields.instances(seen), check_mode)
+    result = _write(kube, resource, path, progress, fields, check_mode)
     if not waiting and phases.FAILED not in path and not known:
         _tell(kube, resource, [phases.transition_event(phases.FAILED, reason, message)], check_mode)
     return result | waits
@@ -116,7 +135,8 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     if resource["spec"].get("paused"):
         return _paused(kube, resource, check_mode)
     generation = _before(resource).get("observedGeneration")
-    if _phase(resource) != phases.RUNNING or generation != resource["metadata"]["generation"]:
+    applied = _phase(resource) == phases.RUNNING and generation == resource["metadata"]["generation"]
+    if not applied or _renewal_due(resource):
         return {"changed": False, "requeue_after": 0}
     try:
         limited = conditions.holds(_conditions(resource), conditions.REPLICAS_LIMITED)
@@ -245,7 +265,17 @@ def _tell(kube: Kube, resource: Object, told: list[dict[str, str]], check_mode: 
 def _absent(credentials: dict[str, Any], checks: list[dict[str, Any]]) -> tuple[str, ...]:
     """Without TLS no condition speaks of a certificate."""
     checked = any(item["type"] == conditions.CERTIFICATE_VALID for item in checks)
-    return () if checked or credentials.get("tls") else (conditions.CERTIFICATE_VALID,)
+    return (conditions.CERTIFICATE_VALID,) if not checked and credentials.get("tls") == {} else ()
+
+
+def _renewal_due(resource: Object) -> bool:
+    """Whether the operator's own certificate is to be made anew: no watch tells, only the clock."""
+    tls = resource["spec"].get("tls") or {}
+    theirs = tls.get("secretRef") or (tls.get("certManager") or {}).get("enabled")
+    end = (_before(resource).get("tls") or {}).get("expires")
+    if not tls.get("enabled") or theirs or not end:
+        return False
+    return datetime.fromisoformat(end) - datetime.now(UTC) < certificates.RENEWAL
 
 
 def _next_look(findings: dict[str, Any]) -> dict[str, Any]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import disk, editions, topology
-from ansible_collections.paradedb.db.plugins.module_utils.decision import CLONING, World, decide
-from ansible_collections.paradedb.db.plugins.module_utils.kube import FIELD_MANAGER, Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils import disk, editions, steps, topology
+from ansible_collections.paradedb.db.plugins.module_utils.conditions import REPLICAS_LIMITED
+from ansible_collections.paradedb.db.plugins.module_utils.decision import decide
+from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import (
+    FIELD_MANAGER,
+    ExecFailed,
+    Kube,
+    KubeError,
+    Object,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
 from ansible_collections.paradedb.db.plugins.module_utils.steps import Step
-from ansible_collections.paradedb.db.plugins.module_utils.topology import Topology
-
-# Seconds after which the disk of an instance that is not ready is looked at; the primary's is at any time,
-# because PostgreSQL may go on for long with statements that fail.
-LOOK_AT_DISK_AFTER = 10
+from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
+from ansible_collections.paradedb.db.plugins.module_utils.world import World, holds
 
 
 def reconcile(
@@ -28,25 +35,30 @@ def reconcile(
     resizing: str = "",
 ) -> dict[str, Any]:
     """One step towards the applied state. Raises Refused when an instance cannot get there by itself."""
+    resource = kube.get(API_VERSION, KIND, namespace, name)
     seen = topology.observe(kube, namespace, name)
-    limited = editions.limit(spec, database["search_version"]) if database.get("connected") else None
+    connected = bool(database.get("connected"))
+    limited = editions.limit(spec, database["search_version"]) if connected else None
     world = World(
         seen,
         spec,
-        _wanted(spec, limited, database.get("connected", False)),
+        _wanted(spec, bool(limited) if connected else holds(resource, REPLICAS_LIMITED) or None),
         datetime.now(UTC),
         nodes=_nodes(kube, seen),
         database=database,
-        resource=kube.get(API_VERSION, KIND, namespace, name),
+        resource=resource,
         certificate=certificate,
         resizing=resizing,
-        settings_age=_settings_age(kube, seen),
+        settings_age=_settings_age(kube, seen, database),
+        kept=_kept(kube, seen),
+        full=_disks(kube, seen),
     )
-    _raise_full_disk(kube, world)
+    if certificate and not check_mode:
+        _load_certificates(kube, world)
     step = decide(world)
     if step and step.act and not check_mode:
         step.act(kube)
-    return _result(world, step) | {"checks": _checks(world, limited, database.get("connected", False))}
+    return _result(world, step) | {"checks": _checks(world, limited, connected)}
 
 
 def look(kube: Kube, resource: Object, limited: bool) -> dict[str, Any]:
@@ -56,23 +68,29 @@ def look(kube: Kube, resource: Object, limited: bool) -> dict[str, Any]:
     """
     metadata, spec = resource["metadata"], resource["spec"]
     seen = topology.observe(kube, metadata["namespace"], metadata["name"])
-    limit = {"reason": "", "message": ""} if limited else None
-    world = World(seen, spec, _wanted(spec, limit, True), datetime.now(UTC), nodes=_nodes(kube, seen))
-    _raise_full_disk(kube, world)
+    world = World(
+        seen,
+        spec,
+        _wanted(spec, limited),
+        datetime.now(UTC),
+        nodes=_nodes(kube, seen),
+        kept=_kept(kube, seen),
+        full=_disks(kube, seen),
+    )
     step = decide(world)
     if step and step.act:
         step = Step(step.reason, step.message, 0)
     return _result(world, step) | {"seen": seen}
 
 
-def _wanted(spec: dict[str, Any], limited: dict[str, str] | None, known: bool) -> int | None:
+def _wanted(spec: dict[str, Any], limited: bool | None) -> int | None:
     """How many instances shall run; None while nothing is known of the image's pg_search."""
     replicas = int(spec.get("replicas", 1))
     if spec.get("hibernate"):
         return 0
     if replicas == 1 or limited:
         return 1
-    return replicas if known else None
+    return None if limited is None else replicas
 
 
 def _result(world: World, step: Step | None) -> dict[str, Any]:
@@ -121,9 +139,13 @@ def _nodes(kube: Kube, seen: Topology) -> dict[str, Object]:
     return {} if alone else topology.node_states(kube, seen)
 
 
-def _settings_age(kube: Kube, seen: Topology) -> float:
-    """Seconds since the operator last changed the settings, by the API server's own record."""
-    if len(seen.present) < 2:
+def _kept(kube: Kube, seen: Topology) -> int:
+    return 0 if seen.size else topology.kept_instances(kube, seen.namespace, seen.name)
+
+
+def _settings_age(kube: Kube, seen: Topology, database: dict[str, Any]) -> float:
+    """Seconds since the operator changed the settings, by the API server's record; where it matters."""
+    if not database.get("pending_restart") and not any(item.pending_restart for item in seen.present):
         return float("inf")
     config_map = kube.get("v1", "ConfigMap", seen.namespace, f"{scope(seen.name)}-config") or {}
     fields = (config_map.get("metadata") or {}).get("managedFields") or []
@@ -133,11 +155,21 @@ def _settings_age(kube: Kube, seen: Topology) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(max(times))).total_seconds()
 
 
-def _raise_full_disk(kube: Kube, world: World) -> None:
-    """A full volume stops an instance for good: say so, before anything else is tried. Raises Refused."""
+def _disks(kube: Kube, seen: Topology) -> Callable[[Instance], Refused | None]:
+    """What the disk of an instance has to say, asked once for each."""
+    told: dict[str, Refused | None] = {}
+
+    def full(item: Instance) -> Refused | None:
+        if item.name not in told:
+            told[item.name] = disk.full(kube, seen.namespace, item.pod)
+        return told[item.name]
+
+    return full
+
+
+def _load_certificates(kube: Kube, world: World) -> None:
+    """Whatever else the instances wait for, a renewed certificate must not. One out of reach is left."""
     for item in world.seen.present:
-        stuck = topology.unready_for(item, world.now) >= LOOK_AT_DISK_AFTER and item.state != CLONING
-        if item.running and (stuck or item == world.seen.primary):
-            full = disk.full(kube, world.seen.namespace, item.pod)
-            if full:
-                raise full
+        if item.running and not world.lost(item) and not steps.has_loaded(item, world.certificate):
+            with contextlib.suppress(KubeError, ExecFailed):
+                steps.reload_certificate(kube, item, world.certificate)

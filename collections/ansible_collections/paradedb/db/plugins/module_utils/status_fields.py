@@ -43,10 +43,10 @@ def database(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def certificate(credentials: dict[str, Any]) -> dict[str, Any]:
-    """The field about the certificate, None without TLS; nothing for who does not know of certificates."""
-    if "tls" not in credentials:
+    """The field about the certificate, None without TLS; nothing where nothing new is known of it."""
+    tls = credentials.get("tls")
+    if tls is None or (tls and not tls["expires"]):
         return {}
-    tls = credentials["tls"]
     return {"tls": {key: tls[key] for key in ("secretName", "expires")} if tls else None}
 
 

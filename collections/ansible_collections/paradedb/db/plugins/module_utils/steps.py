@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.paradedb.db.plugins.module_utils import switchover
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import scope
-from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
+from ansible_collections.paradedb.db.plugins.module_utils.topology import HIBERNATED, Instance, Topology
 
 PATRONICTL = ["/opt/patroni/patronictl", "-c", "/run/paradedb/patroni"]
 
 # An annotation of a database pod: the checksum of the certificate that PostgreSQL has loaded in it.
 LOADED = "database.paradedb.io/certificate"
 _CERTIFICATES = "/etc/postgresql/tls"
+# Annotations of a database pod: when it was cloned anew, and where and when a replica was seen to be stuck.
+_CLONED = "database.paradedb.io/cloned"
+_STUCK = "database.paradedb.io/stuck"
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,21 @@ class Step:
     warning: bool = False  # the kind of that event
 
 
-def hand_over(seen: Topology, to: Instance, why: str) -> Step:
-    """Have Patroni make another instance the primary; wait for it when it was asked already."""
-    assert seen.primary
-    leader = seen.primary.name
-    message = f"Making {to.name} the primary in place of {leader}"
+def hand_over(
+    seen: Topology, leader: Instance, to: Instance, why: str, now: datetime, wish: str = switchover.ANY
+) -> Step:
+    """Have Patroni make another instance the primary; wait for it when it was asked already.
+
+    ``wish``: the instance that a person named; any where the choice is ours, and may change.
+    Raises Refused when Patroni has been asked for a while, and turned it down each time.
+    """
+    switchover.check_patience(seen, leader, to, wish, now)
+    message = f"Making {to.name} the primary in place of {leader.name}"
     if seen.requested:
         return Step("SwitchingOver", message, 1)
 
     def act(kube: Kube) -> None:
-        switchover.request(kube, seen, leader, to.name)
+        switchover.request(kube, seen, leader, to.name, wish)
 
     return Step("SwitchingOver", message, 1, act, f"{message}, {why}")
 
@@ -69,11 +78,14 @@ def scale(seen: Topology, size: int) -> Step:
     """Have the StatefulSet hold another number of instances."""
     stateful_set: Object = seen.stateful_set or {}
     message = f"From {seen.size} instances to {size}"
+    note = {HIBERNATED: "true" if size == 0 else None}
     return Step(
         "ScalingUp" if size > seen.size else "ScalingDown",
         message,
         2,
-        lambda kube: _patch(kube, stateful_set, {"spec": {"replicas": size}}),
+        lambda kube: _patch(
+            kube, stateful_set, {"metadata": {"annotations": note}, "spec": {"replicas": size}}
+        ),
         message,
     )
 
@@ -89,32 +101,58 @@ def restart(seen: Topology, item: Instance) -> Step:
     )
 
 
-def clone(seen: Topology, item: Instance, why: str) -> Step:
-    """Have Patroni throw a replica's data away and copy the primary's."""
+def clone(seen: Topology, item: Instance, why: str, now: datetime) -> Step:
+    """Have Patroni throw a replica's data away and copy the primary's; and note that on the pod."""
     words = ["reinit", scope(seen.name), item.name, "--force"]
     message = f"Cloning {item.name} from the primary: {why}"
+
+    def act(kube: Kube) -> None:
+        _patch(kube, item.pod, {"metadata": {"annotations": {_CLONED: now.isoformat(), _STUCK: None}}})
+        _patronictl(kube, seen, item, words)
+
+    return Step("CloningInstance", message, 5, act, message, warning=True)
+
+
+def was_cloned(item: Instance) -> bool:
+    """Whether it was cloned since its pod was made: what that did not mend, a second time will not."""
+    return _CLONED in _annotations(item)
+
+
+def watch(item: Instance, now: datetime) -> Step:
+    """Note how far a replica is that seems to be stuck."""
+    message = f"Watching whether {item.name} finds the write-ahead log that it lacks"
+    if stuck_for(item, now):
+        return Step("InstancesStarting", message, 10)
+    note = f"{item.position} {now.isoformat()}"
     return Step(
-        "CloningInstance",
+        "InstancesStarting",
         message,
-        5,
-        lambda kube: _patronictl(kube, seen, item, words),
-        message,
-        warning=True,
+        10,
+        lambda kube: _patch(kube, item.pod, {"metadata": {"annotations": {_STUCK: note}}}),
     )
 
 
-def reload_certificate(item: Instance, checksum: str) -> Step:
-    """Have PostgreSQL read a renewed certificate, as soon as it has arrived in the pod."""
-    return Step(
-        "ReloadingCertificate",
-        f"Having {item.name} read its certificate",
-        2,
-        lambda kube: _reload(kube, item, checksum),
-    )
+def stuck_for(item: Instance, now: datetime) -> float:
+    """Seconds since the replica was noted to be where it still is; 0 when it was not."""
+    position, _, since = _annotations(item).get(_STUCK, "").partition(" ")
+    try:
+        if position != str(item.position):
+            return 0.0
+        return max((now - datetime.fromisoformat(since)).total_seconds(), 1.0)
+    except ValueError:
+        return 0.0
 
 
-def _reload(kube: Kube, item: Instance, checksum: str) -> None:
-    """The first note on the pod makes the kubelet look at its volumes at once, not in a minute or two."""
+def has_loaded(item: Instance, checksum: str) -> bool:
+    """Whether an instance serves this certificate."""
+    return bool(_annotations(item).get(LOADED) == checksum)
+
+
+def reload_certificate(kube: Kube, item: Instance, checksum: str) -> None:
+    """Have PostgreSQL read a renewed certificate, as soon as it has arrived in the pod; it disturbs nothing.
+
+    The first note on the pod makes the kubelet look at its volumes at once, not in a minute or two.
+    """
     namespace = item.pod["metadata"]["namespace"]
     files = f"cat {_CERTIFICATES}/tls.crt {_CERTIFICATES}/ca.crt 2>/dev/null | sha256sum"
     arrived = kube.execute(namespace, item.name, ["sh", "-c", files]).split()[0] == checksum
@@ -130,6 +168,10 @@ def _patronictl(kube: Kube, seen: Topology, item: Instance, words: list[str]) ->
         kube.execute(seen.namespace, item.name, [*PATRONICTL, *words])
     except ExecFailed:
         return
+
+
+def _annotations(item: Instance) -> dict[str, str]:
+    return item.pod["metadata"].get("annotations") or {}
 
 
 def _delete(kube: Kube, pod: Object, at_once: bool = False) -> None:

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import SCOPE, instance_labels, scope
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology, observe
 
 # On a ParadeDB: which instance shall be the primary, or "any". The operator takes it away when it is done.
 ANNOTATION = "database.paradedb.io/switchover"
 ANY = "any"
+
+# On Patroni's object: who was to hand over to whom, since when, and when that was asked last.
+_ASKED = "database.paradedb.io/asked"
+# Seconds without asking again after which the same wish counts as a new one.
+FORGET_AFTER = 300
+# Seconds for which Patroni may turn a request down before that is an error.
+REFUSED_AFTER = 120
 
 
 def candidate(topology: Topology, suits: Callable[[Instance], bool] = lambda _item: True) -> Instance | None:
@@ -48,8 +56,13 @@ def chosen(topology: Topology, asked: str) -> Instance:
     return named
 
 
-def request(kube: Kube, topology: Topology, leader: str, to: str) -> None:
-    """Ask Patroni to hand over from ``leader``, which it checks, to ``to``."""
+def request(kube: Kube, topology: Topology, leader: Instance, to: str, wish: str) -> None:
+    """Ask Patroni to hand over from ``leader``, which it checks, to ``to``.
+
+    Notes since when that is asked for, by ``wish``: the instance that a person named, or any.
+    """
+    now = datetime.now(UTC)
+    since = first_asked(topology, leader, wish, now) or now
     kube.apply(
         {
             "apiVersion": "v1",
@@ -59,10 +72,41 @@ def request(kube: Kube, topology: Topology, leader: str, to: str) -> None:
                 "namespace": topology.namespace,
                 # Patroni finds its objects by exactly these.
                 "labels": {**instance_labels(topology.name), SCOPE: scope(topology.name)},
-                "annotations": {"leader": leader, "member": to},
+                "annotations": {
+                    "leader": leader.name,
+                    "member": to,
+                    _ASKED: f"{leader.name} {leader.timeline} {wish} {since.isoformat()} {now.isoformat()}",
+                },
             },
         }
     )
+
+
+def check_patience(topology: Topology, leader: Instance, to: Instance, wish: str, now: datetime) -> None:
+    """Raises Refused when Patroni has been asked for a while and turned it down each time."""
+    since = first_asked(topology, leader, wish, now)
+    if since and (now - since).total_seconds() > REFUSED_AFTER:
+        raise Refused(
+            "SwitchoverTimeout",
+            "",
+            f"Patroni does not make {to.name} the primary in place of {leader.name}; "
+            f"see kubectl logs {leader.name}",
+        )
+
+
+def first_asked(topology: Topology, leader: Instance, wish: str, now: datetime) -> datetime | None:
+    """Since when Patroni is asked for this; None when it is not, or was not for a while.
+
+    One that was done has raised the timeline, and counts no more.
+    """
+    asked = ((topology.failover or {}).get("metadata") or {}).get("annotations") or {}
+    try:
+        *about, first, last = str(asked.get(_ASKED, "")).split()
+        fresh = (now - datetime.fromisoformat(last)).total_seconds() < FORGET_AFTER
+        same = about == [leader.name, str(leader.timeline), wish]
+        return datetime.fromisoformat(first) if fresh and same else None
+    except ValueError:
+        return None
 
 
 def perform(
@@ -75,18 +119,18 @@ def perform(
     seen = observe(kube, namespace, name)
     if seen.primary is None:
         raise Refused("NoPrimary", "metadata.name", f"{name!r} in namespace {namespace!r} has no primary now")
-    leader, to = seen.primary.name, chosen(seen, asked)
-    result = {"changed": to is not seen.primary, "before": leader, "primary": to.name}
-    if to is seen.primary or check_mode:
+    leader, to = seen.primary, chosen(seen, asked)
+    result = {"changed": to is not leader, "before": leader.name, "primary": to.name}
+    if to is leader or check_mode:
         return result
-    request(kube, seen, leader, to.name)
+    request(kube, seen, leader, to.name, asked)
     deadline = time.monotonic() + timeout
     while timeout and not _leads(observe(kube, namespace, name), to.name):
         if time.monotonic() > deadline:
             raise Refused(
                 "SwitchoverTimeout",
                 "metadata.name",
-                f"{to.name} has not become the primary within {timeout} s; see kubectl logs {leader}",
+                f"{to.name} has not become the primary within {timeout} s; see kubectl logs {leader.name}",
             )
         time.sleep(0.5)
     return result
@@ -97,8 +141,17 @@ def _leads(seen: Topology, name: str) -> bool:
 
 
 def annotate(kube: Kube, resource: Object, value: str | None) -> None:
-    """Write down which instance a person's wish has come to mean; None when the wish is dealt with."""
-    kube.merge_patch(resource, {"metadata": {"annotations": {ANNOTATION: value}}})
+    """Write down which instance a person's wish has come to mean; None when the wish is dealt with.
+
+    A wish that has changed since it was read is left to the next pass.
+    """
+    version = resource["metadata"].get("resourceVersion")
+    patch = {"metadata": {"resourceVersion": version, "annotations": {ANNOTATION: value}}}
+    try:
+        kube.merge_patch(resource, patch)
+    except KubeError as error:
+        if error.status != 409:
+            raise
 
 
 def _refusal(message: str) -> Refused:

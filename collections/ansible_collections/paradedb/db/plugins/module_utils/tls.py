@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import certificates
+from ansible_collections.paradedb.db.plugins.module_utils import certificates, instances, steps
+from ansible_collections.paradedb.db.plugins.module_utils.conditions import CERTIFICATE_VALID
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import readable, secret_definition
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, by_name
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     API_VERSION,
     COMPONENT,
@@ -27,8 +28,10 @@ CERT_MANAGER = "cert-manager.io/v1"
 TLS_COMPONENT = "certificates"
 # cert-manager writes it on each Secret that it fills: https://cert-manager.io/docs/reference/annotations/
 _ISSUED_FOR = "cert-manager.io/certificate-name"
-# Who renews a certificate that somebody else issues should have done so by then.
+# Who renews a certificate that somebody else issues should have done so by then: with two weeks left, or with
+# a sixth of its life where it is a short one. cert-manager renews with a third left.
 EXPIRES_SOON = timedelta(days=14)
+_LAST_PART = 6
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Outcome:
     authority: str = ""  # for clients to trust, PEM; empty when it is not known
     checks: list[dict[str, Any]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    unwanted: dict[tuple[str, str], Object] = field(default_factory=dict)  # once no instance needs them
+    in_effect: bool = True  # every instance serves this certificate, and no other
 
 
 @dataclass(frozen=True)
@@ -69,21 +74,26 @@ class Database:
 
 
 def settle(database: Database, tls: dict[str, Any], now: datetime) -> Outcome:
-    """Make sure of the certificate that spec.tls asks for, and take away what no longer is asked for.
+    """Make sure of the certificate that spec.tls asks for.
 
-    Raises Refused when it cannot be used, or is not there yet.
+    What no longer is asked for goes when no instance needs it any more: until then the field can be put back.
+    Raises Refused when it cannot be used, or when there is none yet.
     """
     cert_manager = (tls.get("certManager") or {}) if tls.get("enabled") else {}
     existing = _existing(database, needs_cert_manager=bool(cert_manager.get("enabled")))
     if not tls.get("enabled"):
-        return Outcome(changes=_prune(database, existing))
-    if tls.get("secretRef"):
+        outcome = Outcome(unwanted=existing)
+    elif tls.get("secretRef"):
         outcome = _from_user(database, tls["secretRef"]["name"], now)
-        outcome.changes = _prune(database, existing)
-        return outcome
-    if cert_manager.get("enabled"):
-        return _from_cert_manager(database, cert_manager["issuerRef"], existing, now)
-    return _from_ourselves(database, existing, now)
+        outcome.unwanted = existing
+    elif cert_manager.get("enabled"):
+        outcome = _from_cert_manager(database, cert_manager["issuerRef"], existing, now)
+    else:
+        outcome = _from_ourselves(database, existing, now)
+    outcome.in_effect = _in_effect(database, outcome.tls)
+    if outcome.in_effect:
+        outcome.changes += _prune(database, outcome.unwanted)
+    return outcome
 
 
 def _existing(database: Database, needs_cert_manager: bool) -> dict[tuple[str, str], Object]:
@@ -102,7 +112,7 @@ def _existing(database: Database, needs_cert_manager: bool) -> dict[tuple[str, s
                 "spec.tls.certManager",
                 f"the cluster has no {CERT_MANAGER} Certificates; install cert-manager or remove the field",
             ) from None
-    return {(item["kind"], item["metadata"]["name"]): item for item in found}
+    return by_name(found)
 
 
 def _prune(database: Database, unwanted: dict[tuple[str, str], Object]) -> list[dict[str, Any]]:
@@ -147,14 +157,14 @@ def _from_user(database: Database, secret: str, now: datetime) -> Outcome:
         )
     if _is_ours(found, database.name):
         raise Refused("InvalidSecret", at, f"the Secret {secret!r} is the operator's own; name another")
-    values = readable(found)
+    values = _values(found, at)
     certificate = _read(values, at, secret)
     if certificate.not_valid_before_utc > now:
         begin = _rfc3339(certificate.not_valid_before_utc)
         raise Refused(
             "InvalidCertificate", at, f"the certificate in Secret {secret!r} is not valid before {begin}"
         )
-    if certificate.not_valid_after_utc <= now and not _in_use(database, secret):
+    if certificate.not_valid_after_utc <= now and _given(database) != secret:
         end = _rfc3339(certificate.not_valid_after_utc)
         raise Refused(
             "CertificateExpired", at, f"the certificate in Secret {secret!r} expired {end}; renew it"
@@ -178,14 +188,30 @@ def _from_cert_manager(
     changes = apply_all(database.kube, [wanted], present, database.check_mode)
     # Ours that was there before stays, and in use, until cert-manager has filled it.
     if secret is None or _ISSUED_FOR not in (secret["metadata"].get("annotations") or {}):
-        if database.check_mode:  # nobody was asked for it
-            return Outcome({"secretName": database.secret, "expires": "", "checksum": ""}, changes=changes)
-        raise _pending(database, issuer, present.get(key))
-    outcome = _outcome(database, database.secret, readable(secret), now, "spec.tls.certManager")
-    unwanted = {
-        name: item for name, item in existing.items() if name not in (key, ("Secret", database.secret))
-    }
-    outcome.changes = changes + _adopt(database, secret) + _prune(database, unwanted)
+        outcome = _meanwhile(database, _pending(database, issuer, present.get(key)), now)
+        outcome.changes = changes
+        return outcome
+    at = "spec.tls.certManager"
+    outcome = _outcome(database, database.secret, _values(secret, at), now, at)
+    kept = (key, ("Secret", database.secret))
+    outcome.unwanted = {name: item for name, item in existing.items() if name not in kept}
+    outcome.changes = changes + _adopt(database, secret)
+    return outcome
+
+
+def _meanwhile(database: Database, pending: Refused, now: datetime) -> Outcome:
+    """A database that has a certificate goes on with it; one that has none waits. Raises ``pending``."""
+    secret = _given(database) or (database.secret if database.check_mode else "")
+    if not secret:
+        raise pending
+    try:
+        outcome = _outcome(database, secret, readable(database.get_secret(secret)), now)
+    except Refused:  # the instances have it loaded, although it is not to be had any more
+        outcome = Outcome({"secretName": secret, "expires": "", "checksum": ""})
+    end = outcome.tls["expires"]
+    stays = f"; the certificate in Secret {secret!r} stays in use" + (f" and expires {end}" if end else "")
+    check = {"type": CERTIFICATE_VALID, "ok": False, "reason": "CertificatePending"}
+    outcome.checks = [check | {"message": f"{pending}{stays}"}]
     return outcome
 
 
@@ -245,13 +271,39 @@ def _is_ours(secret: Object, name: str) -> bool:
     return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE) == name
 
 
-def _in_use(database: Database, secret: str) -> bool:
-    """Whether the instances have been given the Secret: then it is too late to refuse it."""
+def _given(database: Database) -> str:
+    """The Secret that the StatefulSet gives to the instances; empty for none."""
     found = database.kube.get("apps/v1", "StatefulSet", database.namespace, database.name)
-    if found is None:
+    return _mounted(found["spec"]["template"]) if found else ""
+
+
+def _mounted(pod: Object) -> str:
+    """The Secret with the certificate of a pod, or of a template of one; empty for none."""
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    return next((item["secret"]["secretName"] for item in volumes if item["name"] == "tls"), "")
+
+
+def _in_effect(database: Database, tls: dict[str, str]) -> bool:
+    """Whether nothing uses another certificate any more: neither an instance nor one that is yet to start."""
+    secret, checksum = tls.get("secretName", ""), tls.get("checksum", "")
+    pods = instances.all_pods(database.kube, database.namespace, database.name)
+    loaded = [(pod["metadata"].get("annotations") or {}).get(steps.LOADED, "") for pod in pods]
+    if any(_mounted(pod) != secret for pod in pods) or any(secret and note != checksum for note in loaded):
         return False
-    volumes = found["spec"]["template"]["spec"].get("volumes") or []
-    return any((volume.get("secret") or {}).get("secretName") == secret for volume in volumes)
+    found = database.kube.get("apps/v1", "StatefulSet", database.namespace, database.name)
+    return found is None or _mounted(found["spec"]["template"]) == secret
+
+
+def _values(secret: Object, at: str) -> dict[str, str]:
+    """The values that instances read of somebody else's Secret. Raises Refused for what is no text."""
+    values = readable(secret)
+    for key in ("tls.crt", "tls.key", "ca.crt"):
+        if key in (secret.get("data") or {}) and key not in values:
+            name = secret["metadata"]["name"]
+            raise Refused(
+                "InvalidCertificate", at, f"the Secret {name!r} holds a {key} that is not in PEM form"
+            )
+    return values
 
 
 def _read(values: dict[str, str], at: str, secret: str) -> Any:
@@ -275,21 +327,25 @@ def _outcome(
         "checksum": hashlib.sha256(held.encode()).hexdigest(),
     }
     needed = [f"{database.name}{kind}.{database.namespace}.svc" for kind in ("", "-ro")]
-    check = _check(secret, end, certificates.missing_names(certificate, needed), now)
-    return Outcome(tls, values.get("ca.crt", ""), [{"type": "CertificateValid", **check}])
+    missing = certificates.missing_names(certificate, needed)
+    remedy = "look why cert-manager does not renew it" if at == "spec.tls.certManager" else "renew it"
+    soon = min(EXPIRES_SOON, (end - certificate.not_valid_before_utc) / _LAST_PART)
+    check = _check(f"the certificate in Secret {secret!r}", end - now, _rfc3339(end), soon, missing, remedy)
+    return Outcome(tls, values.get("ca.crt", ""), [{"type": CERTIFICATE_VALID, **check}])
 
 
-def _check(secret: str, end: datetime, missing: list[str], now: datetime) -> dict[str, Any]:
-    whole = f"the certificate in Secret {secret!r}"
-    if end <= now:
-        reason, message = "CertificateExpired", f"{whole} expired {_rfc3339(end)}; renew it"
-    elif end - now < EXPIRES_SOON:
-        reason, message = "CertificateExpiring", f"{whole} expires {_rfc3339(end)}; renew it"
+def _check(
+    whole: str, left: timedelta, end: str, soon: timedelta, missing: list[str], remedy: str
+) -> dict[str, Any]:
+    if left <= timedelta():
+        reason, message = "CertificateExpired", f"{whole} expired {end}; {remedy}"
+    elif left < soon:
+        reason, message = "CertificateExpiring", f"{whole} expires {end}; {remedy}"
     elif missing:
         reason = "NameNotCovered"
         message = f"{whole} has no name {' and no '.join(missing)}: clients that verify names cannot connect"
     else:
-        return {"ok": True, "reason": "CertificateValid", "message": f"{whole} expires {_rfc3339(end)}"}
+        return {"ok": True, "reason": "CertificateValid", "message": f"{whole} expires {end}"}
     return {"ok": False, "reason": reason, "message": message}
 
 

@@ -15,7 +15,15 @@ from ansible_collections.paradedb.db.plugins.module_utils import instances
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import database_selector, scope
 
-MEBIBYTE = 2**20
+# Size of a segment of the write-ahead log, as initdb makes them.
+SEGMENT = 16 * 2**20
+
+# An annotation of the StatefulSet: its instances were taken away by the operator, the primary as the last.
+HIBERNATED = "database.paradedb.io/hibernated"
+
+# Seconds since its renewal for which a leader lock shows that its holder lives. Longer than Patroni's ttl,
+# because the clocks of two machines may differ.
+LOCK_IS_FRESH = 60
 
 
 @dataclass(frozen=True)
@@ -79,17 +87,19 @@ class Topology:
     stateful_set: Object | None
     present: list[Instance] = field(default_factory=list)  # by ordinal; those that are going left out
     going: list[Instance] = field(default_factory=list)
-    requested: str = ""  # the instance that Patroni was asked to make the primary, or "any"
+    holder: str = ""  # the instance that renews the leader lock, whether its pod counts as ready or not
+    failover: Object | None = None  # Patroni's object for a switchover that was asked for
 
     @property
     def primary(self) -> Instance | None:
-        """The instance that leads and serves; none while an election is on its way.
+        """The instance that leads and serves; none while an election is on its way."""
+        return leading(self.present)
 
-        One that is cut off from the API server keeps its role there for a while after another has taken over:
-        the one of the latest timeline leads.
-        """
-        leading = [item for item in self.present if item.primary and item.ready]
-        return max(leading, key=lambda item: item.timeline, default=None)
+    @property
+    def requested(self) -> bool:
+        """Whether Patroni has a switchover still to do."""
+        asked = ((self.failover or {}).get("metadata") or {}).get("annotations") or {}
+        return bool(asked.get("leader") or asked.get("member"))
 
     @property
     def replicas(self) -> list[Instance]:
@@ -101,6 +111,12 @@ class Topology:
         """How many instances the StatefulSet holds."""
         return int((self.stateful_set or {}).get("spec", {}).get("replicas", 1))
 
+    @property
+    def hibernated(self) -> bool:
+        """Whether it was the operator who took the instances away, in order."""
+        annotations = ((self.stateful_set or {}).get("metadata") or {}).get("annotations") or {}
+        return annotations.get(HIBERNATED) == "true"
+
     def lag(self, instance: Instance) -> int:
         """Bytes by which an instance is behind the primary, as far as both have told."""
         if not self.primary or not instance.position:
@@ -108,7 +124,7 @@ class Topology:
         return max(self.primary.position - instance.position, 0)
 
     def table(self) -> list[dict[str, Any]]:
-        """The instances as the status shows them; the lag in whole MiB, so that it is not always news."""
+        """The instances as the status shows them; the lag in whole segments, which is not always news."""
         return [
             {
                 "name": item.name,
@@ -116,7 +132,7 @@ class Topology:
                 "state": item.state,
                 "ready": item.ready,
                 "timeline": item.timeline,
-                "lagBytes": self.lag(item) // MEBIBYTE * MEBIBYTE,
+                "lagBytes": self.lag(item) // SEGMENT * SEGMENT,
                 "pendingRestart": item.pending_restart,
                 "node": item.node,
             }
@@ -127,12 +143,12 @@ class Topology:
 def observe(kube: Kube, namespace: str, name: str) -> Topology:
     """Read the instances and what Patroni keeps about them. Nothing is asked of a pod."""
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    synchronous, requested = "", ""
+    synchronous, holder, failover = "", "", None
     pods = kube.list("v1", "Pod", namespace, database_selector(name))
-    if len(pods) > 1:
+    if len(pods) > 1 or not all(map(instances.is_ready, pods)):
         synchronous = _annotations(kube, namespace, f"{scope(name)}-sync").get("sync_standby") or ""
-        asked = _annotations(kube, namespace, f"{scope(name)}-failover")
-        requested = asked.get("member") or ("any" if asked.get("leader") else "")
+        holder = _holder(_annotations(kube, namespace, f"{scope(name)}-leader"), datetime.now(UTC))
+        failover = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-failover")
     found = [parse(pod, stateful_set, synchronous.split(",")) for pod in pods]
     found.sort(key=lambda item: item.ordinal)
     return Topology(
@@ -141,8 +157,19 @@ def observe(kube: Kube, namespace: str, name: str) -> Topology:
         stateful_set,
         [item for item in found if not item.going],
         [item for item in found if item.going],
-        requested,
+        holder,
+        failover,
     )
+
+
+def leading(present: list[Instance]) -> Instance | None:
+    """The primary among them.
+
+    One that is cut off from the API server keeps its role there for a while after another has taken over: the
+    one of the latest timeline leads.
+    """
+    serving = [item for item in present if item.primary and item.ready]
+    return max(serving, key=lambda item: item.timeline, default=None)
 
 
 def parse(pod: Object, stateful_set: Object | None, synchronous: list[str]) -> Instance:
@@ -175,6 +202,13 @@ def is_current(stateful_set: Object | None) -> bool:
 def unready_for(instance: Instance, now: datetime) -> float:
     """Seconds since the instance stopped being ready, or since its pod was made; 0 for a ready one."""
     return 0.0 if instance.ready else (now - instances.unready_since(instance.pod)).total_seconds()
+
+
+def kept_instances(kube: Kube, namespace: str, name: str) -> int:
+    """How many instances there are data of: one more than the highest number with a claim; 0 without."""
+    claims = kube.list("v1", "PersistentVolumeClaim", namespace, database_selector(name))
+    kept = [item["metadata"]["name"].rpartition("-") for item in claims]
+    return max((int(ordinal) + 1 for which, _, ordinal in kept if which == f"data-{name}"), default=0)
 
 
 def node_states(kube: Kube, topology: Topology) -> dict[str, Object]:
@@ -223,6 +257,15 @@ def _pending(said: dict[str, Any]) -> dict[str, Any]:
         return {}
     reasons = said.get("pending_restart_reason")
     return reasons if isinstance(reasons, dict) and reasons else {"": {}}
+
+
+def _holder(lock: dict[str, Any], now: datetime) -> str:
+    """Who holds the leader lock, if it was renewed of late."""
+    try:
+        age = (now - datetime.fromisoformat(lock["renewTime"])).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return str(lock.get("leader") or "") if age < LOCK_IS_FRESH else ""
 
 
 def _number(value: Any) -> int:

@@ -12,7 +12,9 @@ description:
     C(<name>-patroni) with the passwords of the instances' own roles.
   - Passwords are generated once and kept, or taken from the user's Secret. They pass through no Ansible variable.
   - With TLS, also sees to the certificate of the instances. It is the user's own; or cert-manager's, asked for with the Certificate C(<name>-tls);
-    or one that the module signs and renews itself, in the Secrets C(<name>-ca) and C(<name>-tls). What is no longer asked for is deleted.
+    or one that the module signs and renews itself, in the Secrets C(<name>-ca) and C(<name>-tls). What is no longer asked for is deleted
+    as soon as no instance uses it any more; until then C(ca.crt) of C(<name>-credentials) holds the former authority beside the new one.
+  - While cert-manager has not issued it, a database that already has a certificate goes on with that one.
 options:
   database:
     description: The database that the connection strings name.
@@ -91,7 +93,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import tls
+from ansible_collections.paradedb.db.plugins.module_utils import certificates, tls
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     application_secret,
     credentials_name,
@@ -126,7 +128,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     application = application_secret(
         *(name, namespace, user, password or secrets.token_urlsafe(24), params["database"]),
         tls=bool(certificate.tls),
-        authority=certificate.authority,
+        authority=_authority(kube, namespace, name, certificate),
     )
     patroni = patroni_secret(readable(kube.get("v1", "Secret", namespace, patroni_name(name))), user)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
@@ -149,6 +151,14 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         "checks": certificate.checks,
         "diff": diff(changes),
     }
+
+
+def _authority(kube: Kube, namespace: str, name: str, certificate: tls.Outcome) -> str:
+    """Whom clients are to trust; while an instance may still serve another certificate, whom they trusted too."""
+    if certificate.in_effect:
+        return certificate.authority
+    present = readable(kube.get("v1", "Secret", namespace, credentials_name(name)))
+    return certificates.together(certificate.authority, present.get("ca.crt", ""))
 
 
 if __name__ == "__main__":

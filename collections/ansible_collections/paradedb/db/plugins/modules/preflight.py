@@ -41,6 +41,10 @@ replicas:
   description: Number of instances for the StatefulSet's template; M(paradedb.db.rollout) changes it.
   type: int
   returned: success
+spec:
+  description: The spec as the settings are to follow it, which differs where replicas cannot work or are not there yet.
+  type: dict
+  returned: success
 grow:
   description: Whether volumes or the StatefulSet's templates of them are smaller than the spec wants.
   type: bool

@@ -34,7 +34,9 @@ options:
     type: dict
     default: {}
   credentials:
-    description: What M(paradedb.db.credentials) returned; for I(state=finished). Only I(tls) and I(checks) are read.
+    description:
+      - What M(paradedb.db.credentials) returned, for I(state=finished), and for I(state=failed) as far as the pass came.
+      - Only I(tls) and I(checks) are read.
     type: dict
     default: {}
   reason:
@@ -109,7 +111,9 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
         results = {name: params[name] for name in ("rollout", "database", "credentials")}
         return resource_status.finished(*where, generation, results, check_mode)
     if params["state"] == "failed":
-        return resource_status.failed(*where, generation, params["reason"], params["message"], check_mode)
+        return resource_status.failed(
+            *where, generation, params["reason"], params["message"], check_mode, params["credentials"]
+        )
     if params["state"] == "observed":
         return resource_status.observed(*where, check_mode)
     if params["state"] == "paused":

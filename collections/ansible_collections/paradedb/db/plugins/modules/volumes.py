@@ -9,7 +9,8 @@ short_description: Let the volumes of a ParadeDB grow to the spec
 version_added: 0.1.0
 description:
   - Asks for the size in the spec for every claim that is smaller, of instances that are there and of those that were.
-    The API server is asked beforehand for all of them, so that either all are changed or none.
+    The API server is asked about each beforehand, so that none is changed when one cannot be. It is asked about one at a
+    time, though - a quota that has room for some of them lets those grow and refuses the rest.
   - Then deletes a StatefulSet whose templates have other sizes, without its pods; the next M(paradedb.db.apply) makes
     it anew around them. The database runs on.
   - Does nothing when the volumes have their size. Fails with reason V(VolumeNotExpandable) when the StorageClass does

@@ -1,7 +1,7 @@
 """An API server in a dictionary: what the modules ask of ``Kube``, without a cluster.
 
 It keeps the few rules that the modules rely on: an object that exists is patched, not replaced; unknown
-ones are None; every write is recorded in order.
+ones are None; a patch of another version than it was read in is refused; every write is recorded in order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
@@ -66,8 +68,11 @@ class FakeKube:
         return self.put(definition)
 
     def merge_patch(self, target: Object, patch: Object, subresource: str = "") -> Object:
-        self.writes.append(("patch", *_key(target)[::2], subresource, copy.deepcopy(patch)))
         item = self.objects[_key(target)]
+        expected = (patch.get("metadata") or {}).get("resourceVersion")
+        if expected and expected != item["metadata"].get("resourceVersion"):
+            raise KubeError(409, "the object has been modified")
+        self.writes.append(("patch", *_key(target)[::2], subresource, copy.deepcopy(patch)))
         self.objects[_key(target)] = _merged(item, patch)
         return self.objects[_key(target)]
 

@@ -257,6 +257,16 @@ def test_the_successor_is_announced_before_it_signs(tmp_path: Path) -> None:
     )
 
 
+def test_authorities_of_two_texts_are_each_there_once() -> None:
+    first, second, third = (made()[0]["ca.crt"] for _ in range(3))
+    assert certificates.together(first + second, second + third) == first + second + third
+    assert certificates.together(first.rstrip(), second) == first + second
+    assert certificates.together("", first) == first
+    for old in ("", "nonsense", first):
+        assert certificates.together(first, old) == first
+        assert certificates.together(f"# house\n{first}", old) == f"# house\n{first}"
+
+
 def test_an_operator_that_was_away_for_years_goes_on_with_the_successor() -> None:
     authority = certificates.authority(made(NOW - 3300 * DAY)[0], "orders", NOW)
     later = NOW + 500 * DAY
@@ -330,6 +340,7 @@ ENCRYPTED = key_text(ec.generate_private_key(ec.SECP256R1()), b"secret")
         ({**GOOD, "tls.key": ENCRYPTED}, "encrypted"),
         ({**GOOD, "tls.key": selfmade()["tls.key"]}, "does not belong"),
         ({**GOOD, "ca.crt": "x"}, "ca.crt that is no certificate"),
+        ({**GOOD, "ca.crt": "\n"}, "ca.crt that is no certificate"),  # a file that PostgreSQL would read
         (selfmade(rsa.generate_private_key(65537, 1024)), "RSA key of 1024 bits"),  # noqa: S505
         (selfmade(ec.generate_private_key(ec.SECP192R1())), "EC key of 192 bits"),
         (selfmade(ed25519.Ed25519PrivateKey.generate()), "signed with Ed25519"),

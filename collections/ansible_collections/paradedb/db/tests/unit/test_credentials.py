@@ -10,8 +10,10 @@ from ansible_collections.paradedb.db.plugins.module_utils import credentials
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.modules import credentials as module
 
-from .fake_kube import FakeKube
+from .fake_kube import FakeKube, pod
 from .private_postgres import PrivatePostgres
+from .test_certificates import selfmade
+from .test_tls import stateful_set
 
 
 def secret(name: str, **values: str | bytes) -> dict[str, Any]:
@@ -205,6 +207,31 @@ def test_applications_are_given_what_tls_needs() -> None:
     assert run(kube, tls={"enabled": True})["changed"] is False
     assert run(kube)["changed"] is True
     assert ("Secret", "prod", "orders-tls") not in kube.objects
+
+
+def test_clients_trust_what_any_instance_may_serve() -> None:
+    mine = {**selfmade(), "ca.crt": selfmade()["tls.crt"]}
+    kube = FakeKube(secret("mine", **mine))
+    given = run(kube, tls={"enabled": True})["tls"]
+    kube.put(stateful_set("orders-tls"))
+    own = values(kube, "orders-credentials")["ca.crt"]
+    instance = pod("orders-0")
+    instance["spec"]["volumes"] = [{"name": "tls", "secret": {"secretName": "orders-tls"}}]
+    instance["metadata"]["annotations"] = {"database.paradedb.io/certificate": given["checksum"]}
+    kube.put(instance)
+    spec = {"enabled": True, "secretRef": {"name": "mine"}}
+    for _again in range(2):
+        given = run(kube, tls=spec)["tls"]
+        assert values(kube, "orders-credentials")["ca.crt"] == mine["ca.crt"] + own
+        kube.put(stateful_set("mine"))
+    instance["spec"]["volumes"] = [{"name": "tls", "secret": {"secretName": "mine"}}]
+    instance["metadata"]["annotations"] = {"database.paradedb.io/certificate": given["checksum"]}
+    kube.put(instance)
+    assert run(kube, tls=spec)["changed"] is True
+    assert values(kube, "orders-credentials")["ca.crt"] == mine["ca.crt"]
+    assert run(kube, tls=spec)["changed"] is False
+    run(kube, tls={})
+    assert values(kube, "orders-credentials")["ca.crt"] == mine["ca.crt"]  # the instance still serves it
 
 
 def test_a_certificate_that_is_refused_leaves_nothing_behind() -> None:

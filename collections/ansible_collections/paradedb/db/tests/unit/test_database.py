@@ -353,7 +353,7 @@ def test_a_primary_that_is_away_for_a_moment_is_none(kube: FakeKube, error: Exce
         ExecFailed(2, 'psql: error: FATAL:  Peer authentication failed for user "postgres"'),
         ExecFailed(3, "ERROR:  permission denied"),
         KubeError(0, "exec in pod orders-0: Handshake status 403 Forbidden"),
-        KubeError(0, "exec in pod orders-0: the connection was lost, or the command took too long"),
+        KubeError(0, "exec in pod orders-0: the command took longer than 120 s"),
     ],
     ids=str,
 )

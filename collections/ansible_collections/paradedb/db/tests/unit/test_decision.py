@@ -2,92 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.paradedb.db.plugins.module_utils import topology
 from ansible_collections.paradedb.db.plugins.module_utils.decision import World, decide
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.steps import LOADED
-from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
 
-from .fake_kube import Object, pod
+from .worlds import (
+    BROKEN,
+    CORDONED,
+    DOWN,
+    FINE,
+    FORCE,
+    GROWS,
+    OLD,
+    PULL,
+    R1,
+    R2,
+    SHRINKS,
+    START,
+    P,
+    lost,
+    member,
+    stateful_set,
+    world,
+)
 
-START = datetime(2025, 1, 1, 0, 0, 5, tzinfo=UTC)  # when the pods' readiness last changed
-FINE = {
-    "connected": True,
-    "oldest_wal": 10,
-    "hba_problem": None,
-    "settings_applied": True,
-    "pending_restart": False,
-}
-PULL = {"name": "paradedb", "image": "x", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
-SHRINKS = {"max_connections": {"old_value": "100", "new_value": "50"}}
-GROWS = {"max_connections": {"old_value": "100", "new_value": "200"}}
-
-
-def member(
-    number: int, role: str = "replica", *, node: str = "", container: Object | None = None, **more: Any
-) -> Instance:
-    ready = more.pop("ready", True)
-    made = pod(f"orders-{number}", ready=ready, role=role)
-    made["metadata"] |= {"namespace": "prod", "annotations": more.pop("annotations", {})}
-    made["spec"] = {"nodeName": node}
-    if container:
-        made["status"]["containerStatuses"] = [container]
-    if more.pop("going", False):
-        made["metadata"]["deletionTimestamp"] = "2025-01-01T00:01:00Z"
-    if "unschedulable" in more:
-        words = {"type": "PodScheduled", "status": "False", "message": more.pop("unschedulable")}
-        made["status"]["conditions"].append(words)
-    known = {"state": "running", "position": 100, "timeline": 1, "streaming": ready and role == "replica"}
-    return Instance(made, ready=ready, primary=role == "primary", **(known | more))
-
-
-def stateful_set(size: int = 3, observed: int = 1) -> Object:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "orders", "namespace": "prod", "generation": 1},
-        "spec": {"replicas": size},
-        "status": {"observedGeneration": observed, "updateRevision": "r1"},
-    }
-
-
-P, R1, R2 = member(0, "primary"), member(1), member(2)
-
-
-def world(
-    *present: Instance,
-    size: int | None = None,
-    after: float = 30,
-    wish: str = "",
-    requested: str = "",
-    **more: Any,
-) -> World:
-    seen = Topology("prod", "orders", stateful_set(len(present) if size is None else size), list(present))
-    seen.going, seen.requested = more.pop("going", []), requested
-    annotations = {"database.paradedb.io/switchover": wish} if wish else {}
-    resource = {"kind": "ParadeDB", "metadata": {"name": "orders", "annotations": annotations}}
-    given = {"spec": {}, "replicas": len(present), "database": dict(FINE), "resource": resource} | more
-    return World(seen=seen, now=START + timedelta(seconds=after), **given)
-
-
-def lost(since: datetime = START) -> Object:
-    condition = {"type": "Ready", "status": "Unknown", "lastTransitionTime": since.isoformat()}
-    return {"status": {"conditions": [condition]}}
-
-
-CORDONED = {"spec": {"unschedulable": True}}
-OLD = {"outdated": True}
-DOWN = {"ready": False}
-BROKEN = {"ready": False, "container": PULL, "state": ""}
-FORCE = {"nodeLossPolicy": "ForceDelete"}
+HIBERNATED = stateful_set()["metadata"] | {"annotations": {topology.HIBERNATED: "true"}}
+STUCK = {"database.paradedb.io/stuck": f"5 {(START + timedelta(seconds=61)).isoformat()}"}
 
 
 def no_controller() -> World:
     made = world(P, R1, R2)
     made.seen.stateful_set = stateful_set(observed=0)
+    return made
+
+
+def asleep(**more: Any) -> World:
+    made = world(size=0, replicas=3, **more)
+    made.seen.stateful_set = stateful_set(0) | {"metadata": HIBERNATED}
     return made
 
 
@@ -129,16 +85,34 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
     ),
     "outdated and down": (world(P, member(1, **OLD, **BROKEN), R2), "RollingUpdate", "orders-1", True),
     "outdated, alone and down": (
-        world(member(0, "primary", **DOWN, **OLD)),
+        world(member(0, "", **DOWN, **OLD)),
         "RollingUpdate",
         "orders-0",
         True,
     ),
-    "outdated, it has just crashed": (
-        world(P, member(1, **DOWN, **OLD, container=PULL), after=30),
+    "outdated, it has just stopped to stream": (
+        world(P, member(1, **DOWN, **OLD), after=30),
         "InstancesStarting",
         "ready",
         False,
+    ),
+    "outdated, its image is not there": (
+        world(P, member(1, **DOWN, **OLD, container=PULL), after=1),
+        "RollingUpdate",
+        "orders-1",
+        True,
+    ),
+    "outdated, a primary that has just come up": (
+        world(member(0, "primary", **DOWN, **OLD), R1, after=300),
+        "NoPrimary",
+        "Waiting",
+        False,
+    ),
+    "outdated, a primary that does not come up": (
+        world(member(0, "primary", **DOWN, **OLD), R1, after=601),
+        "RollingUpdate",
+        "orders-0",
+        True,
     ),
     "an election on its way": (
         world(member(0, "primary", **DOWN, **OLD), member(1, **DOWN, **OLD), member(2, **DOWN, **OLD)),
@@ -147,7 +121,7 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         False,
     ),
     "an election that does not come": (
-        world(member(0, "primary", **DOWN, **OLD), member(1, **DOWN, **OLD), after=61),
+        world(member(0, **DOWN, **OLD), member(1, **DOWN, **OLD), after=61),
         "RollingUpdate",
         "orders-0",
         True,
@@ -160,7 +134,7 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         True,
     ),
     "a wish that is on its way": (
-        world(P, R1, R2, wish="orders-2", requested="orders-2"),
+        world(P, R1, R2, wish="orders-2", asked=(P, "orders-2", 3)),
         "SwitchingOver",
         "Making orders-2",
         False,
@@ -168,7 +142,13 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
     "a wish come true": (world(P, R1, wish="orders-0"), "SwitchoverDone", "orders-0 is the primary", True),
     "a wish that cannot be": (world(P, R1, wish="orders-7"), "SwitchoverRefused", "orders-7", True),
     "a wish without a primary": (world(R1, R2, wish="orders-1"), "NoPrimary", "", False),
-    "waking": (world(size=0, replicas=3), "ScalingUp", "From 0 instances to 1", True),
+    "waking": (asleep(kept=3), "ScalingUp", "From 0 instances to 1", True),
+    "waking from what somebody else did": (
+        world(size=0, replicas=3, kept=3),
+        "ScalingUp",
+        "From 0 instances to 3",
+        True,
+    ),
     "fewer": (world(P, R1, R2, replicas=2), "ScalingDown", "From 3 instances to 2", True),
     "fewer, the primary among those that go": (
         world(member(0), R1, member(2, "primary"), replicas=2),
@@ -177,12 +157,12 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         True,
     ),
     "fewer, nobody can take over": (
-        world(member(0, **DOWN), member(1, "primary"), replicas=1),
+        world(member(0, streaming=False), member(1, "primary"), replicas=1),
         "ScalingDown",
-        "Waiting for an instance below number 1",
+        "Waiting for an instance that can be the primary",
         False,
     ),
-    "fewer, nobody leads": (world(R1, R2, replicas=1), "ScalingDown", "Waiting for a primary", False),
+    "fewer, nobody leads": (world(R1, R2, replicas=1), "NoPrimary", "Waiting for a primary", False),
     "hibernation, first of all to one": (
         world(P, R1, R2, replicas=0),
         "ScalingDown",
@@ -192,13 +172,13 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
     "hibernation, replicas still there": (
         world(P, R1, size=1, replicas=0),
         "ScalingDown",
-        "Waiting for the replicas to end",
+        "Waiting for an instance",
         False,
     ),
     "hibernation, replicas ending": (
         world(P, size=1, replicas=0, going=[R1]),
         "ScalingDown",
-        "Waiting for the replicas to end",
+        "Waiting for an instance",
         False,
     ),
     "hibernation, the last": (world(P, replicas=0), "ScalingDown", "From 1 instances to 0", True),
@@ -208,8 +188,14 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         "Waiting for the last",
         False,
     ),
+    "its log seems to be gone": (
+        world(P, member(1, **DOWN, position=5), R2, after=61),
+        "InstancesStarting",
+        "Watching whether orders-1",
+        True,
+    ),
     "its log is gone": (
-        world(P, member(1, **DOWN, position=5), R2),
+        world(P, member(1, **DOWN, position=5, annotations=STUCK), R2, after=121),
         "CloningInstance",
         "no longer has the write-ahead log",
         True,
@@ -227,7 +213,12 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         "",
         False,
     ),
-    "nobody to clone from": (world(member(0, **DOWN), member(1, **DOWN, position=5)), "NoPrimary", "", False),
+    "nobody to clone from": (
+        world(member(0, **DOWN), member(1, **DOWN, position=5), after=70),
+        "NoPrimary",
+        "",
+        False,
+    ),
     "cloning": (
         world(P, member(1, **DOWN, state="creating replica"), after=10**6),
         "CloningInstance",
@@ -263,7 +254,7 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
     "the outdated primary hands over": (
         world(member(0, "primary", **OLD), R1, R2),
         "SwitchingOver",
-        "before its pod is replaced",
+        "to be replaced",
         True,
     ),
     "the outdated primary, nobody can take over": (
@@ -284,11 +275,11 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
     "the primary hands over before its restart": (
         world(member(0, "primary", pending=GROWS), R1, R2),
         "SwitchingOver",
-        "before it restarts",
+        "to restart",
         True,
     ),
     "the primary restarts alone": (
-        world(P, database=FINE | {"pending_restart": True}),
+        world(member(0, "primary", pending=GROWS)),
         "RestartingInstances",
         "orders-0",
         True,
@@ -311,7 +302,7 @@ TABLE: dict[str, tuple[World, str, str, bool]] = {
         "Growing data-orders-0",
         False,
     ),
-    "a certificate": (world(P, R1, certificate="c1"), "ReloadingCertificate", "orders-0", True),
+    "a certificate": (world(P, R1, certificate="c1"), "ReloadingCertificate", "orders-0, orders-1", False),
 }
 
 
@@ -341,6 +332,8 @@ LOADED_C1 = {"annotations": {LOADED: "c1"}}
         world(P, member(1, node="n1"), nodes={"n1": lost()}, after=1000),  # it serves: a node may come back
         world(P, member(1, node="n1"), nodes={"n1": CORDONED}),  # a drain may take a replica
         world(member(0, "primary", node="n0"), nodes={"n0": CORDONED}),  # nobody to hand over to
+        world(P, database=FINE | {"pending_restart": True}),  # an ALTER SYSTEM of somebody
+        world(P, R1, database=FINE | {"pending_restart": True}),
     ],
 )
 def test_settled(seen: World) -> None:
@@ -353,24 +346,26 @@ ORDER: dict[str, tuple[World, str]] = {
         world(P, member(1, **BROKEN, **OLD), wish="orders-2"),
         "RollingUpdate",
     ),
-    "a node that is lost before the template": (
-        world(
-            member(0, "primary", **OLD), member(1, node="n1", **DOWN, **OLD), after=200, nodes={"n1": lost()}
-        ),
+    "a node that is given up before the template": (
+        world(P, member(1, node="n1", **DOWN, **OLD), after=200, nodes={"n1": lost()}, spec=FORCE),
         "NodeLost",
+    ),
+    "the template before a person's word on a node": (
+        world(P, member(1, node="n1", **DOWN, **OLD), after=200, nodes={"n1": lost()}),
+        "RollingUpdate",
     ),
     "a wish before the number": (world(P, R1, R2, replicas=1, wish="orders-1"), "SwitchingOver"),
     "a wish before an instance that will not come": (
         world(P, R1, member(2, **BROKEN), wish="orders-1"),
         "SwitchingOver",
     ),
-    "fewer before what is broken": (world(P, R1, member(2, **BROKEN), replicas=2), "ScalingDown"),
+    "fewer before what is broken, and goes": (world(P, R1, member(2, **BROKEN), replicas=2), "ScalingDown"),
     "hibernation before settings and template": (
         world(member(0, "primary", **OLD, pending=GROWS), member(1, **OLD), replicas=0),
         "ScalingDown",
     ),
     "a clone before the rest is waited for": (
-        world(P, member(1, **DOWN, position=5), member(2, **DOWN)),
+        world(P, member(1, **DOWN, position=5, annotations=STUCK), member(2, **DOWN), after=121),
         "CloningInstance",
     ),
     "unready ones before the template": (world(P, member(1, **OLD), member(2, **DOWN)), "InstancesStarting"),
@@ -383,9 +378,9 @@ ORDER: dict[str, tuple[World, str]] = {
         "SwitchingOver",
     ),
     "the template before more": (world(member(0, "primary", **OLD), replicas=3), "RollingUpdate"),
-    "more before settings": (world(P, replicas=3, database=FINE | {"pending_restart": True}), "ScalingUp"),
+    "more before settings": (world(member(0, "primary", pending=GROWS), replicas=3), "ScalingUp"),
     "settings before volumes and certificates": (
-        world(P, database=FINE | {"pending_restart": True}, resizing="x", certificate="c1"),
+        world(member(0, "primary", pending=GROWS), resizing="x", certificate="c1"),
         "RestartingInstances",
     ),
     "volumes before certificates": (world(P, resizing="x", certificate="c1"), "VolumesResizing"),

@@ -229,8 +229,8 @@ def test_every_kind_that_the_roles_write_has_a_path() -> None:
 class Session:
     """What kubernetes.stream hands out."""
 
-    def __init__(self, code: Any, output: str = "", errors: str = "") -> None:
-        self._code, self.output, self.errors = code, output, errors
+    def __init__(self, code: Any, output: str = "", errors: str = "", hangs: bool = False) -> None:
+        self._code, self.output, self.errors, self.hangs = code, output, errors, hangs
         self.written: list[str] = []
         self.closed = False
 
@@ -239,6 +239,9 @@ class Session:
 
     def run_forever(self, timeout: float) -> None:
         assert timeout > 0
+
+    def is_open(self) -> bool:
+        return self.hangs
 
     def read_stdout(self, timeout: float) -> str:
         return self.output
@@ -286,11 +289,17 @@ def test_exec_that_failed_tells_why(kube: Kube, monkeypatch: pytest.MonkeyPatch)
     assert (caught.value.code, caught.value.stderr) == (3, "psql: error")
 
 
+@pytest.mark.parametrize(
+    ("hangs", "words"), [(False, "lost its connection"), (True, "took longer than 120 s")]
+)
 @pytest.mark.parametrize("code", [None, TypeError("None"), KeyError("details"), ValueError("x")])
-def test_a_lost_connection_is_no_exit_code(kube: Kube, monkeypatch: pytest.MonkeyPatch, code: Any) -> None:
+def test_a_command_that_does_not_end_is_told_from_a_lost_connection(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch, code: Any, hangs: bool, words: str
+) -> None:
     with pytest.raises(KubeError) as caught:
-        execute(kube, monkeypatch, Session(code))
+        execute(kube, monkeypatch, Session(code, hangs=hangs))
     assert caught.value.status == 0
+    assert words in str(caught.value)
 
 
 def test_exec_that_the_server_refuses(kube: Kube, server: Server) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import decision, rollout, topology
+from ansible_collections.paradedb.db.plugins.module_utils import instances, rollout, steps, topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, KubeError
 from ansible_collections.paradedb.db.plugins.modules import rollout as module
 
 from .fake_kube import FakeKube, Object, pod
@@ -66,7 +67,7 @@ def checks(found: dict[str, Any]) -> dict[str, bool]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pods are of long ago, and no disk is full."""
-    monkeypatch.setattr(decision.instances, "PROGRESS_DEADLINE", 10**10)
+    monkeypatch.setattr(instances, "PROGRESS_DEADLINE", 10**10)
     monkeypatch.setattr(rollout.disk, "full", lambda kube, namespace, pod: None)
 
 
@@ -132,11 +133,19 @@ def test_an_event_tells_of_a_step_that_people_look_for() -> None:
 
 
 def test_check_mode_foretells_and_touches_nothing() -> None:
-    restart = FINE | {"pending_restart": True}
-    for made, database in ((stateful_set(update="r2"), FINE), (stateful_set(), restart)):
-        cluster = FakeKube(made, pod("orders-0", role="primary"))
-        assert reconcile(cluster, database, check_mode=True)["changed"] is True
+    waits = {"state": "running", "role": "primary", "pending_restart": True}
+    for made, said in ((stateful_set(update="r2"), None), (stateful_set(), waits)):
+        cluster = FakeKube(made, pod("orders-0", role="primary", said=said))
+        assert reconcile(cluster, check_mode=True)["changed"] is True
         assert (cluster.writes, cluster.commands) == ([], [])
+
+
+def test_a_restart_of_which_only_postgresql_knows_is_not_ours() -> None:
+    """After an ALTER SYSTEM of somebody, which Patroni would not restart for."""
+    said = {"state": "running", "role": "primary"}
+    cluster = FakeKube(stateful_set(), pod("orders-0", role="primary", said=said))
+    assert reconcile(cluster, FINE | {"pending_restart": True})["settled"] is True
+    assert cluster.commands == []
 
 
 def test_a_refusal_touches_nothing() -> None:
@@ -188,7 +197,7 @@ def test_it_sleeps_when_the_last_instance_is_gone() -> None:
     assert (ending["settled"], checks(ending)["Hibernated"]) == (False, False)
 
 
-def test_a_full_disk_is_said_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_before_the_rest_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def full(_kube: Any, namespace: str, item: Object) -> Refused | None:
@@ -201,13 +210,13 @@ def test_a_full_disk_is_said_before_anything_is_tried(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(rollout.disk, "full", full)
     pods = [pod("orders-0", role="primary"), pod("orders-1", role="replica"), pod("orders-2", ready=False)]
-    cluster = FakeKube(stateful_set(3, update="r2"), *pods)
+    cluster = FakeKube(stateful_set(3), *pods)
     with pytest.raises(Refused) as caught:
         reconcile(cluster, spec={"replicas": 3})
     assert caught.value.reason == "DiskFull"
-    assert asked == [("prod", "orders-0"), ("prod", "orders-2")]  # a replica that is well is not looked at
+    assert sorted(asked) == [("prod", "orders-0"), ("prod", "orders-2")]  # not one that is well
     with pytest.raises(Refused):
-        rollout.look(cluster, resource({"replicas": 2}), False)  # type: ignore[arg-type]
+        rollout.look(cluster, resource({"replicas": 3}), False)  # type: ignore[arg-type]
     assert cluster.writes == []
 
 
@@ -231,7 +240,74 @@ def test_the_certificate_and_the_volumes_are_passed_on() -> None:
     cluster = FakeKube(stateful_set(), pod("orders-0", role="primary"))
     assert reconcile(cluster, resizing="Growing")["message"] == "Growing"
     found = reconcile(cluster, certificate="c1", check_mode=True)
-    assert (found["reason"], found["changed"]) == ("ReloadingCertificate", True)
+    assert (found["reason"], cluster.writes, cluster.commands) == ("ReloadingCertificate", [], [])
+
+
+@pytest.mark.parametrize("error", [None, KubeError(0, "lost"), ExecFailed(1, "no such file")])
+def test_a_certificate_is_loaded_whatever_else_is_waited_for(error: Exception | None) -> None:
+    """Each running instance that does not have it is asked; one out of reach stops nothing."""
+    out = {"name": "paradedb", "image": "x", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    pods = [pod("orders-0", role="primary"), pod("orders-1", role="replica"), pod("orders-3", ready=False)]
+    broken = pod("orders-2", ready=False, containerStatuses=[out])
+    cluster = FakeKube(stateful_set(4), *pods, broken)
+
+    def run(command: list[str], _stdin: str) -> str:
+        if error and cluster.commands[-1][0] == "orders-0":
+            raise error
+        return "c1  -" if "sha256sum" in command[-1] else ""
+
+    cluster.run = run
+    with pytest.raises(Refused):
+        reconcile(cluster, spec={"replicas": 4}, certificate="c1")
+    served = {
+        name
+        for (kind, _, name), item in cluster.objects.items()
+        if kind == "Pod" and (item["metadata"].get("annotations") or {}).get(steps.LOADED) == "c1"
+    }
+    assert served == {"orders-1", "orders-3"} | (set() if error else {"orders-0"})
+
+
+def test_into_a_pod_of_a_lost_node_nothing_is_loaded() -> None:
+    since = {"type": "Ready", "status": "Unknown", "lastTransitionTime": "2025-01-01T00:00:00Z"}
+    node = {"kind": "Node", "metadata": {"name": "n1", "namespace": ""}, "status": {"conditions": [since]}}
+    pods = [pod("orders-0", role="primary"), pod("orders-1", ready=False, node="n1")]
+    cluster = FakeKube(stateful_set(2), *pods, node)
+    cluster.run = lambda command, stdin: "c1  -"
+    assert reconcile(cluster, spec={"replicas": 2}, certificate="c1")["reason"] == "NodeLost"
+    assert {name for name, _, _ in cluster.commands} == {"orders-0"}
+
+
+def conditions(status: str) -> Object:
+    return resource({"replicas": 3}) | {
+        "status": {"conditions": [{"type": "ReplicasLimited", "status": status}]}
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "database", "replicas"),
+    [
+        ("True", {"connected": False}, 1),  # what the last pass found holds while nobody can be asked
+        ("False", {"connected": False}, 3),
+        ("True", FINE, 3),  # what the primary says now counts more
+        ("False", COMMUNITY, 1),
+    ],
+)
+def test_the_limit_lasts_until_the_database_tells_another(
+    status: str, database: dict[str, Any], replicas: int
+) -> None:
+    """Of three instances, which all serve; nothing known means that as many as now are wanted."""
+    pods = [pod(f"orders-{number}", role="replica") for number in (1, 2)]
+    cluster = FakeKube(stateful_set(3), pod("orders-0", role="primary"), *pods, conditions(status))
+    found = reconcile(cluster, database, spec={"replicas": 3}, check_mode=True)
+    assert (found["replicas"], found["reason"] == "ScalingDown") == (replicas, replicas == 1)
+
+
+def test_how_many_there_are_data_of_is_read_only_where_none_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "kept_instances", lambda *_arguments: 3)
+    cluster = FakeKube(stateful_set(size=0))
+    assert reconcile(cluster, {"connected": False}, spec={"replicas": 5})["message"].endswith("to 3")
+    monkeypatch.setattr(topology, "kept_instances", lambda *_arguments: pytest.fail("read"))
+    reconcile(FakeKube(stateful_set(), pod("orders-0", role="primary")))
 
 
 def test_a_wish_on_the_resource_is_seen() -> None:

@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from random import Random
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import rollout
 
-from .fake_cluster import FakeCluster
+from .scenario import SEEDS, lead, make
 
-SEEDS = range(12)
-
-
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A cluster that has come up with so many instances; the clock is its own."""
-
-    def made(replicas: int, seed: int, **more: Any) -> FakeCluster:
-        cluster = FakeCluster({"replicas": replicas}, seed, **more)
-
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:
-                return cluster.now
-
-        monkeypatch.setattr(rollout, "datetime", Clock)
-        cluster.settle()
-        assert cluster.ready() == {f"orders-{ordinal}" for ordinal in range(replicas)}
-        return cluster
-
-    return made
-
-
-def lead(cluster: FakeCluster, name: str) -> None:
-    """Have a certain instance lead before the test begins."""
-    if cluster.leader != name:
-        cluster.wish(name)
-        cluster.settle()
-    assert cluster.leader == name
+__all__ = ["make"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

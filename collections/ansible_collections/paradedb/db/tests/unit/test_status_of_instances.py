@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def fail_over(life: Life) -> None:
 
 
 def test_every_instance_is_listed(two: Life) -> None:
-    two.kube.put(instance("orders-1", xlog_location=2**30 - 5 * MIB - 7, pending_restart=True))
+    two.kube.put(instance("orders-1", xlog_location=2**30 - 40 * MIB, pending_restart=True))
     two.finished()
     first, second = two.status["instances"]
     assert first == {
@@ -42,7 +43,7 @@ def test_every_instance_is_listed(two: Life) -> None:
         "node": "node-1",
     }
     assert second["role"] == "replica"
-    assert second["lagBytes"] == 5 * MIB
+    assert second["lagBytes"] == 32 * MIB  # whole segments of the write-ahead log
     assert second["pendingRestart"] is True
 
 
@@ -146,3 +147,73 @@ def test_without_tls_nothing_speaks_of_it(two: Life, credentials: dict[str, Any]
     two.finished(database=CONNECTED, credentials=credentials)
     assert "tls" not in two.status
     assert "CertificateValid" not in [item["type"] for item in two.status["conditions"]]
+
+
+def test_a_certificate_that_is_refused_is_not_valid() -> None:
+    life = running_life()
+    life.finished(credentials={"tls": CERTIFICATE, "checks": [VALID]})
+    message = "spec.tls.secretRef: there is no Secret 'mine' in namespace 'prod'; create it"
+    life.failed("SecretNotFound", message, credentials={"failed": True})
+    condition = life.condition("CertificateValid")
+    assert (condition["status"], condition["reason"]) == ("False", "SecretNotFound")
+    assert condition["message"] == message
+    assert life.status["tls"]["expires"] == CERTIFICATE["expires"]
+
+
+def test_another_failure_says_nothing_of_the_certificate() -> None:
+    life = running_life()
+    life.failed("SecretNotFound", "spec.auth.superuserSecretRef: there is no Secret 'boss'", credentials={})
+    assert "CertificateValid" not in [item["type"] for item in life.status["conditions"]]
+
+
+def test_dates_pass_while_passes_fail() -> None:
+    life = running_life()
+    life.finished(credentials={"tls": CERTIFICATE, "checks": [VALID]})
+    expired = VALID | {"ok": False, "reason": "CertificateExpired"}
+    renewed = CERTIFICATE | {"expires": "2027-02-01T00:00:00Z"}
+    life.failed("InstanceCrashing", "orders-1 crashes", credentials={"tls": renewed, "checks": [expired]})
+    assert life.condition("CertificateValid")["reason"] == "CertificateExpired"
+    assert life.status["tls"]["expires"] == renewed["expires"]
+    life.written()
+    again = life.failed(
+        "InstanceCrashing", "orders-1 crashes", credentials={"tls": renewed, "checks": [expired]}
+    )
+    assert again["changed"] is False
+    life.failed("InstanceCrashing", "orders-1 crashes", credentials={"tls": {}, "checks": []})
+    assert "tls" not in life.status
+    assert "CertificateValid" not in [item["type"] for item in life.status["conditions"]]
+
+
+def test_what_is_pending_besides_is_looked_at_again() -> None:
+    life = running_life()
+    pending = VALID | {"ok": False, "reason": "CertificatePending"}
+    unknown = CERTIFICATE | {"expires": "", "checksum": ""}
+    life.finished(credentials={"tls": CERTIFICATE, "checks": [VALID]})
+    found = life.finished(credentials={"tls": unknown, "checks": [pending]})
+    assert (found["phase"], found["requeue_after"]) == ("Running", 60)
+    assert life.condition("CertificateValid")["reason"] == "CertificatePending"
+    assert life.status["tls"]["expires"] == CERTIFICATE["expires"]  # what was known of it
+    rollout = SETTLED | {"settled": False, "requeue_after": 3}
+    assert life.finished(rollout, credentials={"tls": unknown, "checks": [pending]})["requeue_after"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tls", "days", "due"),
+    [
+        ({"enabled": True}, 29, True),
+        ({"enabled": True}, 31, False),
+        ({"enabled": True, "secretRef": {"name": "mine"}}, 29, False),
+        ({"enabled": True, "certManager": {"enabled": True}}, 29, False),
+        ({"enabled": True, "certManager": {"enabled": False}}, 29, True),
+        ({"enabled": False}, 29, False),
+    ],
+)
+def test_a_certificate_that_is_to_be_renewed_asks_for_a_pass(
+    tls: dict[str, Any], days: int, due: bool
+) -> None:
+    life = running_life()
+    life.kube.put(stateful_set())
+    expires = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    life.kube.objects["ParadeDB", "prod", "orders"]["spec"]["tls"] = tls
+    life.finished(credentials={"tls": CERTIFICATE | {"expires": expires}})
+    assert (life.observed().get("requeue_after") == 0) is due

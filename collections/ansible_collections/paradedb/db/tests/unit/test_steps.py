@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.topology import Instan
 from .fake_kube import FakeKube, pod
 
 CHECKSUM = "ab" * 32
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -25,14 +28,14 @@ def kube() -> FakeKube:
     return FakeKube(stateful_set, pod("orders-0", role="primary"), pod("orders-1", role="replica"))
 
 
-def seen(kube: FakeKube, requested: str = "") -> Topology:
+def seen(kube: FakeKube) -> Topology:
     members = [
         Instance(kube.objects[("Pod", "prod", f"orders-{number}")], ready=True, primary=number == 0)
         for number in (0, 1)
     ]
-    return Topology(
-        "prod", "orders", kube.get("apps/v1", "StatefulSet", "prod", "orders"), members, requested=requested
-    )
+    stateful_set = kube.get("apps/v1", "StatefulSet", "prod", "orders")
+    failover = kube.get("v1", "ConfigMap", "prod", "orders-patroni-failover")
+    return Topology("prod", "orders", stateful_set, members, failover=failover)
 
 
 def take(step: steps.Step, kube: FakeKube) -> None:
@@ -41,13 +44,14 @@ def take(step: steps.Step, kube: FakeKube) -> None:
 
 
 def test_a_handover_is_asked_for_once(kube: FakeKube) -> None:
-    step = steps.hand_over(seen(kube), seen(kube).present[1], "because of that")
+    leader, to = seen(kube).present
+    step = steps.hand_over(seen(kube), leader, to, "because of that", datetime.now(UTC))
     take(step, kube)
     assert kube.writes == [("apply", "ConfigMap", "orders-patroni-failover")]
     asked = kube.objects[("ConfigMap", "prod", "orders-patroni-failover")]["metadata"]["annotations"]
-    assert asked == {"leader": "orders-0", "member": "orders-1"}
+    assert (asked["leader"], asked["member"]) == ("orders-0", "orders-1")
     assert step.event == "Making orders-1 the primary in place of orders-0, because of that"
-    again = steps.hand_over(seen(kube, requested="orders-1"), seen(kube).present[1], "because of that")
+    again = steps.hand_over(seen(kube), leader, to, "because of that", datetime.now(UTC))
     assert (again.act, again.event) == (None, "")
 
 
@@ -71,12 +75,19 @@ def test_a_namesake_made_since_is_not_deleted(kube: FakeKube) -> None:
     assert kube.writes == []
 
 
-@pytest.mark.parametrize(("size", "reason"), [(3, "ScalingUp"), (1, "ScalingDown"), (0, "ScalingDown")])
-def test_scaling(kube: FakeKube, size: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "reason", "hibernated"),
+    [(3, "ScalingUp", False), (1, "ScalingDown", False), (0, "ScalingDown", True)],
+)
+def test_scaling(kube: FakeKube, size: int, reason: str, hibernated: bool) -> None:
     step = steps.scale(seen(kube), size)
     take(step, kube)
-    assert kube.writes == [("patch", "StatefulSet", "orders", "", {"spec": {"replicas": size}})]
+    ((*_, patch),) = kube.writes  # one write: a pass that is killed leaves both or neither
+    assert patch["spec"] == {"replicas": size}
     assert (step.reason, step.event) == (reason, f"From 2 instances to {size}")
+    assert seen(kube).hibernated is hibernated
+    take(steps.scale(seen(kube), 1), kube)
+    assert seen(kube).hibernated is False
 
 
 PATRONICTL = ["/opt/patroni/patronictl", "-c", "/run/paradedb/patroni"]
@@ -89,8 +100,11 @@ def test_a_restart_is_only_of_what_waits_for_it(kube: FakeKube) -> None:
 
 
 def test_a_clone(kube: FakeKube) -> None:
-    step = steps.clone(seen(kube), seen(kube).present[1], "its log is gone")
+    assert not steps.was_cloned(seen(kube).present[1])
+    step = steps.clone(seen(kube), seen(kube).present[1], "its log is gone", NOW)
     take(step, kube)
+    assert steps.was_cloned(seen(kube).present[1])
+    assert not steps.was_cloned(seen(kube).present[0])
     assert kube.commands == [
         ("orders-1", [*PATRONICTL, "reinit", "orders-patroni", "orders-1", "--force"], "")
     ]
@@ -104,8 +118,38 @@ def test_what_patroni_refuses_now_is_asked_again_by_the_next_pass(kube: FakeKube
 
     kube.run = refuse
     take(steps.restart(seen(kube), seen(kube).present[1]), kube)
-    take(steps.clone(seen(kube), seen(kube).present[1], ""), kube)
+    take(steps.clone(seen(kube), seen(kube).present[1], "", NOW), kube)
     assert len(kube.commands) == 2
+
+
+def stuck_at(kube: FakeKube, position: int) -> Instance:
+    return replace(seen(kube).present[1], position=position)
+
+
+def test_a_replica_that_seems_stuck_is_noted_with_its_position(kube: FakeKube) -> None:
+    take(steps.watch(stuck_at(kube, 7), NOW), kube)
+    later = NOW + timedelta(seconds=30)
+    assert steps.stuck_for(stuck_at(kube, 7), later) == 30
+    assert steps.stuck_for(stuck_at(kube, 8), later) == 0  # it moved
+    assert steps.watch(stuck_at(kube, 7), later).act is None  # or the time would begin anew
+    assert steps.watch(stuck_at(kube, 8), later).act is not None
+
+
+@pytest.mark.parametrize("note", ["", "7", "7 x", "x"])
+def test_a_note_that_cannot_be_read_is_none(kube: FakeKube, note: str) -> None:
+    item = stuck_at(kube, 7)
+    item.pod["metadata"]["annotations"] = {"database.paradedb.io/stuck": note}
+    assert steps.stuck_for(item, NOW) == 0
+
+
+def test_a_clone_forgets_where_it_was_stuck(kube: FakeKube) -> None:
+    take(steps.watch(stuck_at(kube, 7), NOW), kube)
+    take(steps.clone(seen(kube), stuck_at(kube, 7), "", NOW), kube)
+    assert steps.stuck_for(stuck_at(kube, 7), NOW) == 0
+
+
+def reload(kube: FakeKube) -> None:
+    steps.reload_certificate(kube, seen(kube).present[1], CHECKSUM)  # type: ignore[arg-type]
 
 
 def loaded(kube: FakeKube) -> Any:
@@ -114,18 +158,20 @@ def loaded(kube: FakeKube) -> Any:
 
 def test_a_certificate_that_has_arrived_is_read(kube: FakeKube) -> None:
     kube.run = lambda command, stdin: f"{CHECKSUM}  -\n" if "sha256sum" in command[-1] else ""
-    take(steps.reload_certificate(seen(kube).present[1], CHECKSUM), kube)
-    (_, look, _), (target, reload, _) = kube.commands
+    assert not steps.has_loaded(seen(kube).present[1], CHECKSUM)
+    reload(kube)
+    assert steps.has_loaded(seen(kube).present[1], CHECKSUM)
+    (_, look, _), (target, signal, _) = kube.commands
     assert "/etc/postgresql/tls/tls.crt" in look[-1]
     assert "tls.key" not in look[-1]
-    assert (target, reload[:2]) == ("orders-1", ["sh", "-c"])
-    assert reload[-1].startswith("kill -HUP")
+    assert (target, signal[:2]) == ("orders-1", ["sh", "-c"])
+    assert signal[-1].startswith("kill -HUP")
     assert loaded(kube) == CHECKSUM
 
 
 def test_a_certificate_on_its_way_is_noted_so_that_the_kubelet_looks(kube: FakeKube) -> None:
     kube.run = lambda command, stdin: f"{'0' * 64}  -\n"
-    take(steps.reload_certificate(seen(kube).present[1], CHECKSUM), kube)
+    reload(kube)
     assert len(kube.commands) == 1
     assert loaded(kube) not in (None, CHECKSUM)
     assert CHECKSUM[:16] in loaded(kube)
@@ -139,5 +185,5 @@ def test_a_certificate_that_could_not_be_read_is_not_noted(kube: FakeKube) -> No
 
     kube.run = run
     with pytest.raises(ExecFailed):
-        take(steps.reload_certificate(seen(kube).present[1], CHECKSUM), kube)
+        reload(kube)
     assert loaded(kube) is None

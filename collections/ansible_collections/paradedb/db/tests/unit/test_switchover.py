@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import switchover, topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
 from ansible_collections.paradedb.db.plugins.modules import switchover as module
 
@@ -87,9 +90,10 @@ def test_who_is_chosen(asked: str, number: int) -> None:
 
 def test_the_request_is_patronis_own_object() -> None:
     kube = FakeKube()
-    switchover.request(kube, seen(LEADER, member(1)), "orders-0", "orders-1")  # type: ignore[arg-type]
+    switchover.request(kube, seen(LEADER, member(1)), LEADER, "orders-1", "any")  # type: ignore[arg-type]
     made = kube.objects[("ConfigMap", "prod", "orders-patroni-failover")]
-    assert made["metadata"]["annotations"] == {"leader": "orders-0", "member": "orders-1"}
+    annotations = made["metadata"]["annotations"]
+    assert (annotations["leader"], annotations["member"]) == ("orders-0", "orders-1")
     assert made["metadata"]["labels"] == {
         "app.kubernetes.io/name": "paradedb",
         "app.kubernetes.io/instance": "orders",
@@ -194,3 +198,83 @@ def test_the_wish_is_written_down_and_taken_away() -> None:
     assert kube.objects[key]["metadata"]["annotations"] == {switchover.ANNOTATION: "orders-1"}
     switchover.annotate(kube, stored, None)  # type: ignore[arg-type]
     assert kube.objects[key]["metadata"]["annotations"] == {}
+
+
+@pytest.mark.parametrize("value", ["orders-1", None])
+def test_a_wish_that_was_written_since_is_left_to_the_next_pass(value: str | None) -> None:
+    metadata = {"name": "orders", "resourceVersion": "7", "annotations": {switchover.ANNOTATION: "any"}}
+    read = FakeKube().put({"kind": "ParadeDB", "metadata": metadata})
+    newer = metadata | {"resourceVersion": "8", "annotations": {switchover.ANNOTATION: "orders-2"}}
+    kube = FakeKube({"kind": "ParadeDB", "metadata": newer})
+    switchover.annotate(kube, read, value)  # type: ignore[arg-type]
+    assert kube.objects["ParadeDB", "prod", "orders"]["metadata"]["annotations"] == newer["annotations"]
+
+
+def test_what_else_the_api_server_says_to_a_wish_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube()
+    stored = kube.put({"kind": "ParadeDB", "metadata": {"name": "orders", "resourceVersion": "7"}})
+
+    def refuse(*_arguments: Any) -> None:
+        raise KubeError(500, "no")
+
+    monkeypatch.setattr(kube, "merge_patch", refuse)
+    with pytest.raises(KubeError):
+        switchover.annotate(kube, stored, None)  # type: ignore[arg-type]
+
+
+# How long Patroni has been asked
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def asked(*moments: float, wish: str = "orders-1") -> Topology:
+    """The cluster after it was asked at these moments, in seconds."""
+    kube, now = FakeKube(), seen(LEADER, member(1), member(2))
+    for moment in moments:
+        clock = Mock(now=lambda _zone, at=moment: START + timedelta(seconds=at))
+        clock.fromisoformat = datetime.fromisoformat
+        with patch.object(switchover, "datetime", clock):
+            switchover.request(kube, now, LEADER, "orders-1", wish)  # type: ignore[arg-type]
+        now.failover = kube.objects["ConfigMap", "prod", "orders-patroni-failover"]
+    return now
+
+
+@pytest.mark.parametrize(
+    ("moments", "now", "since"),
+    [
+        ([], 0, None),
+        ([0], 0, 0),
+        ([0], 30, 0),
+        ([0, 30, 60], 61, 0),  # asked again and again: since the first time
+        ([0, 1000, 1010], 1020, 1000),  # a new matter
+        ([0], switchover.FORGET_AFTER + 1, None),
+    ],
+)
+def test_since_when_it_is_asked(moments: list[float], now: float, since: float | None) -> None:
+    found = switchover.first_asked(asked(*moments), LEADER, "orders-1", START + timedelta(seconds=now))
+    assert found == (None if since is None else START + timedelta(seconds=since))
+
+
+def test_another_question_counts_anew() -> None:
+    assert switchover.first_asked(asked(0), LEADER, "orders-2", START) is None
+    # Which of several suits best changes all the time, and is the same question.
+    assert switchover.first_asked(asked(0, wish="any"), LEADER, "any", START) == START
+    assert switchover.first_asked(asked(0), member(2, "primary"), "orders-1", START) is None
+    # It has led again since, so the hand-over that was asked for has been made.
+    assert switchover.first_asked(asked(0), member(0, "primary", timeline=3), "orders-1", START) is None
+
+
+@pytest.mark.parametrize("note", ["", "x", "orders-0 1 orders-1 x y", "orders-0 1 orders-1"])
+def test_a_note_that_cannot_be_read_is_none(note: str) -> None:
+    spoilt = asked(0)
+    spoilt.failover = {"metadata": {"annotations": {"database.paradedb.io/asked": note}}}
+    assert switchover.first_asked(spoilt, LEADER, "orders-1", START) is None
+
+
+def test_patroni_takes_the_request_away_and_leaves_the_note() -> None:
+    now = asked(0)
+    assert now.requested
+    annotations = now.failover["metadata"]["annotations"]  # type: ignore[index]
+    del annotations["leader"], annotations["member"]
+    assert not now.requested
+    assert switchover.first_asked(now, LEADER, "orders-1", START) == START

@@ -13,7 +13,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from .fake_kube import FakeKube, Object
+from .fake_kube import FakeKube, Object, pod
 from .test_certificates import DAY, NOW, selfmade
 
 OWNER = {
@@ -66,11 +66,17 @@ def names(kube: FakeKube) -> set[str]:
     return {f"{kind}/{name}" for kind, _namespace, name in kube.objects}
 
 
-def issued(kube: Cluster) -> None:
+def asked(kube: Cluster) -> None:
+    """Have a new database ask cert-manager."""
+    with pytest.raises(Refused, match="has not issued"):
+        settle(kube, CERT_MANAGER)
+
+
+def issued(kube: Cluster, values: dict[str, str] | None = None) -> None:
     """What cert-manager does once it sees the Certificate."""
     template = kube.objects["Certificate", "prod", "orders-tls"]["spec"]["secretTemplate"]
     annotations = {**template["annotations"], "cert-manager.io/certificate-name": "orders-tls"}
-    kube.put(secret("orders-tls", selfmade(), labels=template["labels"], annotations=annotations))
+    kube.put(secret("orders-tls", values or selfmade(), labels=template["labels"], annotations=annotations))
 
 
 def test_without_tls_nothing_is_made() -> None:
@@ -182,6 +188,11 @@ def test_the_users_secret_is_used_as_it_is() -> None:
         (secret("mine", {"tls.crt": selfmade()["tls.crt"]}), "InvalidSecret", "has no tls.key"),
         (secret("mine", {**selfmade(), "tls.key": "x"}), "InvalidCertificate", "no private key"),
         (secret("mine", selfmade() | {"tls.key": selfmade()["tls.key"]}), "InvalidCertificate", "not belong"),
+        (
+            secret("mine", {**selfmade(), "ca.crt": "\n"}),
+            "InvalidCertificate",
+            "ca.crt that is no certificate",
+        ),
         (secret("mine", selfmade(begin=NOW + DAY)), "InvalidCertificate", "not valid before"),
         (secret("mine", selfmade(begin=NOW - 9 * DAY, days=8)), "CertificateExpired", "renew it"),
         (secret("mine", selfmade(), labels=OURS), "InvalidSecret", "the operator's own"),
@@ -197,15 +208,60 @@ def test_a_users_secret_that_cannot_serve_is_refused(found: Object | None, reaso
     assert kube.writes == []
 
 
+@pytest.mark.parametrize("key", ["tls.crt", "tls.key", "ca.crt"])
+@pytest.mark.parametrize("spec", [MINE, CERT_MANAGER])
+def test_what_is_not_in_pem_form_is_refused(spec: dict[str, Any], key: str) -> None:
+    kube = Cluster(secret("mine", selfmade()))
+    if spec is CERT_MANAGER:
+        asked(kube)
+        issued(kube)
+    name = "mine" if spec is MINE else "orders-tls"
+    binary = base64.b64encode(b"\x30\x82\xff").decode()
+    kube.objects["Secret", "prod", name]["data"]["keystore.p12"] = binary  # nothing that instances read
+    settle(kube, spec)
+    kube.objects["Secret", "prod", name]["data"][key] = binary
+    with pytest.raises(Refused) as caught:
+        settle(kube, spec)
+    assert caught.value.reason == "InvalidCertificate"
+    assert f"holds a {key} that is not in PEM form" in str(caught.value)
+
+
+def volumes(secret_name: str) -> list[Object]:
+    mounted = [{"name": "tls", "secret": {"secretName": secret_name}}] if secret_name else []
+    return [{"name": "data", "emptyDir": {}}, *mounted]
+
+
 def stateful_set(secret_name: str) -> Object:
-    volumes = [{"name": "data", "emptyDir": {}}, {"name": "tls", "secret": {"secretName": secret_name}}]
-    template = {"spec": {"volumes": volumes}}
+    template = {"spec": {"volumes": volumes(secret_name)}}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {"name": "orders"},
         "spec": {"template": template},
     }
+
+
+def applied(kube: FakeKube, outcome: tls.Outcome) -> None:
+    """What the role statefulset does with the outcome."""
+    kube.put(stateful_set(outcome.tls.get("secretName", "")))
+
+
+def started(kube: FakeKube, name: str, outcome: tls.Outcome, *, loaded: bool = True) -> None:
+    """An instance that was made with the certificate, and whether PostgreSQL has been seen to have it."""
+    made = pod(name)
+    made["spec"]["volumes"] = volumes(outcome.tls.get("secretName", ""))
+    note = outcome.tls.get("checksum", "") if loaded else "something else"
+    made["metadata"]["annotations"] = {"database.paradedb.io/certificate": note}
+    kube.put(made)
+
+
+def running(kube: FakeKube, spec: dict[str, Any]) -> tls.Outcome:
+    """Two instances with the certificate of the spec."""
+    outcome = settle(kube, spec)
+    applied(kube, outcome)
+    for name in ("orders-0", "orders-1"):
+        started(kube, name, outcome)
+    return outcome
 
 
 def test_a_certificate_that_expires_in_use_stops_nothing() -> None:
@@ -220,9 +276,11 @@ def test_a_certificate_that_expires_in_use_stops_nothing() -> None:
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (selfmade(begin=NOW - DAY, days=14), "CertificateExpiring"),
+        (selfmade(begin=NOW - 90 * DAY, days=103), "CertificateExpiring"),
+        (selfmade(begin=NOW - 6 * DAY, days=7), "CertificateExpiring"),
+        (selfmade(begin=NOW - 5 * DAY, days=7), "CertificateValid"),
         (selfmade(names=["orders.prod.svc"]), "NameNotCovered"),
-        (selfmade(begin=NOW - DAY, days=16), "CertificateValid"),
+        (selfmade(begin=NOW - 90 * DAY, days=105), "CertificateValid"),
     ],
 )
 def test_what_is_wrong_but_works_is_a_condition(made: dict[str, str], reason: str) -> None:
@@ -230,6 +288,15 @@ def test_what_is_wrong_but_works_is_a_condition(made: dict[str, str], reason: st
     assert check["reason"] == reason
     assert check["ok"] is (reason == "CertificateValid")
     assert "'mine'" in check["message"]
+
+
+def test_whose_part_the_renewal_is() -> None:
+    kube = Cluster(secret("mine", selfmade(begin=NOW - 6 * DAY, days=7)))
+    assert settle(kube, MINE).checks[0]["message"].endswith("; renew it")
+    asked(kube)
+    issued(kube, selfmade(begin=NOW - 6 * DAY, days=7))
+    (check,) = settle(kube, CERT_MANAGER).checks
+    assert check["message"].endswith("; look why cert-manager does not renew it")
 
 
 def test_the_checksum_is_that_of_the_files_in_the_pod() -> None:
@@ -292,33 +359,112 @@ def test_a_long_name_has_no_common_name() -> None:
 
 def test_every_change_of_source_leaves_only_the_new_one() -> None:
     kube = Cluster(secret("mine", selfmade()))
-    settle(kube, OWN)
+    running(kube, OWN)
     first = values(kube, "orders-tls")
 
-    with pytest.raises(Refused) as caught:
-        settle(kube, CERT_MANAGER)
-    assert caught.value.reason == "CertificatePending"
-    assert values(kube, "orders-tls") == first  # in use until the new one comes
-    assert names(kube) == {"Secret/mine", "Secret/orders-tls", "Secret/orders-ca", "Certificate/orders-tls"}
-    issued(kube)
     settle(kube, CERT_MANAGER)
-    assert names(kube) == {"Secret/mine", "Secret/orders-tls", "Certificate/orders-tls"}
+    assert values(kube, "orders-tls") == first  # in use until the new one comes
+    assert certificate_objects(kube) == {"Secret/orders-tls", "Secret/orders-ca", "Certificate/orders-tls"}
+    issued(kube)
+    running(kube, CERT_MANAGER)
+    settle(kube, CERT_MANAGER)
+    assert certificate_objects(kube) == {"Secret/orders-tls", "Certificate/orders-tls"}
     second = values(kube, "orders-tls")
 
-    settle(kube, OWN)
-    assert names(kube) == {"Secret/mine", "Secret/orders-tls", "Secret/orders-ca"}
+    running(kube, OWN)
+    assert certificate_objects(kube) == {"Secret/orders-tls", "Secret/orders-ca"}
     assert values(kube, "orders-tls")["tls.crt"] not in (first["tls.crt"], second["tls.crt"])
     assert "annotations" not in kube.objects["Secret", "prod", "orders-tls"]["metadata"]
 
-    settle(kube, MINE)
-    assert names(kube) == {"Secret/mine"}
-    with pytest.raises(Refused):
-        settle(kube, CERT_MANAGER)
-    issued(kube)
+    for spec in (MINE, {"enabled": False}):
+        running(kube, spec)
+        settle(kube, spec)
+        assert certificate_objects(kube) == set()
+    assert "Secret/mine" in names(kube)
+
+
+def certificate_objects(kube: FakeKube) -> set[str]:
+    return {name for name in names(kube) if name.startswith(("Secret/orders", "Certificate/"))}
+
+
+@pytest.mark.parametrize("other", [MINE, {"enabled": False}, CERT_MANAGER])
+def test_what_is_put_back_before_all_instances_have_it_is_as_it_was(other: dict[str, Any]) -> None:
+    kube = Cluster(secret("mine", selfmade()))
+    first = running(kube, OWN)
+    authority = values(kube, "orders-ca")
+    changed = settle(kube, other)  # and nothing more of that pass happens
+    assert changed.in_effect is (other is CERT_MANAGER)
+    applied(kube, changed)
+    settle(kube, other)
+    started(kube, "orders-1", changed)
+    settle(kube, other)
+    assert values(kube, "orders-ca") == authority
+    assert settle(kube, OWN).tls == first.tls
+    assert values(kube, "orders-ca") == authority
+
+
+def test_an_authority_stays_until_the_certificate_of_another_is_loaded() -> None:
+    kube = Cluster()
+    running(kube, OWN)
     settle(kube, CERT_MANAGER)
-    settle(kube, {"enabled": False})
-    assert names(kube) == {"Secret/mine"}
-    assert kube.writes.index(("delete", "Certificate", "orders-tls")) < len(kube.writes)
+    issued(kube)
+    outcome = settle(kube, CERT_MANAGER)
+    started(kube, "orders-0", outcome)
+    assert settle(kube, CERT_MANAGER).in_effect is False
+    assert "Secret/orders-ca" in names(kube)
+    started(kube, "orders-1", outcome)
+    assert settle(kube, CERT_MANAGER).in_effect is True
+    assert "Secret/orders-ca" not in names(kube)
+
+
+@pytest.mark.parametrize("going", [False, True])
+def test_a_certificate_is_in_effect_when_every_instance_serves_it(going: bool) -> None:
+    kube = Cluster(secret("mine", selfmade()))
+    assert running(kube, OWN).in_effect is True
+    outcome = settle(kube, MINE)
+    applied(kube, outcome)
+    started(kube, "orders-1", outcome, loaded=False)
+    if going:
+        kube.objects["Pod", "prod", "orders-0"]["metadata"]["deletionTimestamp"] = "2025-01-01T00:00:00Z"
+    else:
+        started(kube, "orders-0", outcome)
+    assert settle(kube, MINE).in_effect is False
+    started(kube, "orders-1", outcome)
+    assert settle(kube, MINE).in_effect is not going
+
+
+@pytest.mark.parametrize("before", [OWN, MINE])
+def test_a_database_that_runs_does_not_wait_for_cert_manager(before: dict[str, Any]) -> None:
+    kube = Cluster(secret("mine", selfmade()))
+    first = running(kube, before)
+    outcome = settle(kube, CERT_MANAGER)
+    assert outcome.tls == first.tls
+    (check,) = outcome.checks
+    assert (check["type"], check["ok"], check["reason"]) == ("CertificateValid", False, "CertificatePending")
+    assert "has not issued the Secret 'orders-tls'" in check["message"]
+    assert f"{first.tls['secretName']!r} stays in use and expires {first.tls['expires']}" in check["message"]
+    issued(kube)
+    assert settle(kube, CERT_MANAGER).checks[0]["ok"] is True
+
+
+def test_a_certificate_that_somebody_deleted_stays_loaded_until_cert_manager_comes() -> None:
+    kube = Cluster()
+    asked(kube)
+    issued(kube)
+    running(kube, CERT_MANAGER)
+    del kube.objects["Secret", "prod", "orders-tls"]
+    outcome = settle(kube, CERT_MANAGER)
+    assert outcome.tls == {"secretName": "orders-tls", "expires": "", "checksum": ""}
+    assert outcome.checks[0]["reason"] == "CertificatePending"
+    assert outcome.checks[0]["message"].endswith("'orders-tls' stays in use")
+    assert outcome.in_effect is False
+
+
+def test_a_database_without_encryption_waits_for_its_first_certificate() -> None:
+    kube = Cluster()
+    running(kube, {"enabled": False})
+    with pytest.raises(Refused, match="has not issued"):
+        settle(kube, CERT_MANAGER)
 
 
 def test_a_certificate_goes_before_its_secret() -> None:

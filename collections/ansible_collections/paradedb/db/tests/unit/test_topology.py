@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,11 +68,12 @@ def test_a_primary_and_its_replica() -> None:
     assert (replica.role, replica.streaming, replica.ordinal) == ("replica", True, 1)
     assert seen.lag(replica) == 3 * 2**20 - 5
     assert seen.size == 3
-    assert seen.requested == ""
+    assert seen.requested is False
 
 
-def test_the_table_counts_lag_in_whole_mebibytes() -> None:
+def test_the_table_counts_lag_in_whole_segments() -> None:
     waits = REPLICA | {
+        "xlog_location": 60 * 2**20 - 1,
         "pending_restart": True,
         "pending_restart_reason": {"max_connections": {"old_value": "100", "new_value": "50"}},
     }
@@ -85,7 +86,7 @@ def test_the_table_counts_lag_in_whole_mebibytes() -> None:
         "state": "running",
         "ready": True,
         "timeline": 3,
-        "lagBytes": 2 * 2**20,
+        "lagBytes": 32 * 2**20,
         "pendingRestart": True,
         "node": "n2",
     }
@@ -151,18 +152,65 @@ def test_synchronous_standbys(text: str, names: set[str]) -> None:
 @pytest.mark.parametrize(
     ("annotations", "requested"),
     [
-        ({}, ""),
-        ({"leader": "orders-0"}, "any"),
-        ({"leader": "orders-0", "member": "orders-1"}, "orders-1"),
-        ({"member": "orders-1"}, "orders-1"),
+        ({}, False),
+        ({"leader": "orders-0"}, True),
+        ({"leader": "orders-0", "member": "orders-1"}, True),
+        ({"member": "orders-1"}, True),
+        ({"database.paradedb.io/asked": "orders-0 orders-1 x y"}, False),  # our own note stays
     ],
 )
-def test_what_patroni_was_asked_for(annotations: dict[str, str], requested: str) -> None:
+def test_what_patroni_was_asked_for(annotations: dict[str, str], requested: bool) -> None:
     pods = [said("orders-0", PRIMARY, role="primary"), said("orders-1", REPLICA, role="replica")]
-    assert (
-        observe(stateful_set(), *pods, config_map("orders-patroni-failover", **annotations)).requested
-        == requested
-    )
+    seen = observe(stateful_set(), *pods, config_map("orders-patroni-failover", **annotations))
+    assert seen.requested is requested
+    assert seen.failover is not None
+    assert observe(stateful_set(), *pods).requested is False
+
+
+@pytest.mark.parametrize(
+    ("lock", "holder"),
+    [
+        ({}, ""),
+        ({"leader": "orders-0"}, ""),
+        ({"leader": "orders-0", "renewTime": "?"}, ""),
+        ({"leader": "orders-0", "renewTime": 5}, "orders-0"),
+        ({"leader": "orders-0", "renewTime": -30}, "orders-0"),  # clocks differ
+        ({"leader": "orders-0", "renewTime": 61}, ""),
+        ({"renewTime": 5}, ""),
+    ],
+)
+def test_who_holds_the_lock(lock: dict[str, Any], holder: str) -> None:
+    """Also one whose kubelet does not answer, so that its pod is not ready. A number: seconds ago."""
+    age = lock.get("renewTime")
+    if isinstance(age, int):
+        lock = lock | {"renewTime": (datetime.now(UTC) - timedelta(seconds=age)).isoformat()}
+    pods = [
+        said("orders-0", PRIMARY, role="primary", ready=False),
+        said("orders-1", REPLICA, role="replica"),
+    ]
+    seen = observe(stateful_set(), *pods, config_map("orders-patroni-leader", **lock))
+    assert seen.holder == holder
+    assert seen.primary is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "hibernated"), [(None, False), ({}, False), ({topology.HIBERNATED: "true"}, True)]
+)
+def test_who_took_the_instances_away(annotations: Any, hibernated: bool) -> None:
+    asleep = stateful_set()
+    asleep["metadata"]["annotations"] = annotations
+    assert observe(asleep).hibernated is hibernated
+    assert observe().hibernated is False
+
+
+def test_the_instances_that_there_are_data_of() -> None:
+    labels = pod("orders-0")["metadata"]["labels"]
+    names = ["data-orders-0", "data-orders-3", "wal-orders-7", "data-orders-x-8"]
+    claims = [
+        {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "labels": labels}} for name in names
+    ]
+    assert topology.kept_instances(FakeKube(*claims), "prod", "orders") == 4  # type: ignore[arg-type]
+    assert topology.kept_instances(FakeKube(), "prod", "orders") == 0  # type: ignore[arg-type]
 
 
 def test_those_that_go_are_apart() -> None:
