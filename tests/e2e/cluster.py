@@ -56,6 +56,15 @@ def apply(*objects: dict[str, Any]) -> None:
     kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
 
 
+def play(playbook: str, *variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the playbooks; a variable is "name=value"."""
+    arguments = [word for variable in variables for word in ("-e", variable)]
+    return subprocess.run(
+        ["ansible-playbook", f"playbooks/{playbook}.yml", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def eventually(what: str, holds: Callable[[], Any], seconds: float = 120) -> Any:
     """Wait until ``holds()`` is true and return its value; AssertionError after ``seconds``."""
     deadline = time.monotonic() + seconds

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster import OWNED_KINDS, ROOT, ParadeDB, find, get
+from cluster import OWNED_KINDS, ParadeDB, find, get, play
 
 Make = Callable[[str], ParadeDB]
-
-
-def play(playbook: str, *variables: str) -> subprocess.CompletedProcess[str]:
-    arguments = [word for variable in variables for word in ("-e", variable)]
-    return subprocess.run(
-        ["ansible-playbook", f"playbooks/{playbook}.yml", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def test_provision_change_and_deprovision(namespace: str, client: None, tmp_path: Path) -> None:
