@@ -74,13 +74,14 @@ def clone(world: World) -> Step | None:
     if primary is None:
         return None
     for item in world.seen.replicas:
-        unready = topology.unready_for(item, world.now)
-        if not item.running or item.ready or unready < PATIENCE or world.lost(item) or world.full(item):
+        if not item.running or item.ready or world.lost(item) or world.full(item):
             continue
-        if item.state in DOWN and item.outdated == primary.outdated and not steps.was_cloned(item):
+        unready = topology.unready_for(item, world.now)
+        same = item.outdated == primary.outdated
+        if item.state in DOWN and unready >= PATIENCE and same and not steps.was_cloned(item):
             return steps.clone(world.seen, item, f"it does not start ({item.state})", world.now)
         if _lacks_wal(world, item):
-            if steps.stuck_for(item, world.now) < PATIENCE:
+            if min(unready, steps.stuck_for(item, world.now)) < PATIENCE:
                 return steps.watch(item, world.now)
             why = "the primary no longer has the write-ahead log that it needs"
             return steps.clone(world.seen, item, why, world.now)

@@ -63,7 +63,7 @@ def test_trouble_with_its_container_ends_the_patience() -> None:
         (member(1, **DOWN, state="start failed"), 61, "CloningInstance", True),
         (member(1, **DOWN, state="start failed", **CLONED), 61, "Refused InstanceCrashing", False),
         (member(1, **DOWN, state="start failed", node="gone"), 61, "InstancesStarting", False),
-        (member(1, **DOWN, state="running", position=5), 30, "InstancesStarting", False),
+        (member(1, **DOWN, state="running", position=5), 30, "InstancesStarting", True),  # it is watched
         (member(1, **DOWN, state="starting", position=5), 61, "InstancesStarting", False),
         (member(1, **DOWN, state="running", position=5, pending=GROWS), 61, "InstancesStarting", False),
     ],
