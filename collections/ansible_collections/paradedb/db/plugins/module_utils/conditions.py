@@ -121,6 +121,11 @@ def refused_certificate(reason: str, message: str) -> list[dict[str, Any]]:
     return [{"type": CERTIFICATE_VALID, "ok": False, "reason": reason, "message": message}]
 
 
+def of(resource: dict[str, Any] | None) -> list[Condition]:
+    """The conditions in the status of a resource, as the last pass left them."""
+    return ((resource or {}).get("status") or {}).get("conditions") or []
+
+
 def holds(conditions: list[Condition], name: str) -> bool:
     """Whether the condition is there and True."""
     return any(item["type"] == name and item["status"] == "True" for item in conditions)

@@ -84,8 +84,8 @@ def reconcile(
     ``tls_enforced``: whether the access rules that are in effect ask for encryption.
     """
     pods = instances.all_pods(kube, namespace, name)
-    present = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    leader = topology.leading([topology.parse(pod, None, []) for pod in present])
+    found_instances = [topology.parse(pod, None, []) for pod in pods]
+    leader = topology.leading([item for item in found_instances if not item.going])
     if leader is None:
         return {"changed": False, "connected": False}
     user, password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import mending, sizing, steps, switchover, topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import LOOP_WAIT
 from ansible_collections.paradedb.db.plugins.module_utils.steps import Step
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance
@@ -45,8 +45,7 @@ def _controller(world: World) -> Step | None:
 
 def _asked(world: World) -> Step | None:
     """A person's wish for another primary."""
-    metadata = (world.resource or {}).get("metadata") or {}
-    wish = (metadata.get("annotations") or {}).get(switchover.ANNOTATION)
+    wish = annotations(world.resource).get(switchover.ANNOTATION)
     primary = world.seen.primary
     if not wish or primary is None:
         return None
@@ -78,11 +77,10 @@ def _drained(world: World) -> Step | None:
         return not cordoned and (primary.outdated or not item.outdated)
 
     to = switchover.candidate(world.seen, suits)
-    return (
-        steps.hand_over(world.seen, primary, to, f"because node {primary.node} is being drained", world.now)
-        if to
-        else None
-    )
+    if to is None:
+        return None
+    why = f"because node {primary.node} is being drained"
+    return steps.hand_over(world.seen, primary, to, why, world.now)
 
 
 def _answering(world: World) -> Step | None:
@@ -106,11 +104,9 @@ def _outdated(world: World) -> Step | None:
     if to is None:
         return Step("RollingUpdate", "Waiting for a replica that can take over", 2)
     behind = _behind(world)
-    return (
-        steps.restart(world.seen, behind)
-        if behind
-        else steps.hand_over(world.seen, primary, to, "to be replaced", world.now)
-    )
+    if behind:
+        return steps.restart(world.seen, behind)
+    return steps.hand_over(world.seen, primary, to, "to be replaced", world.now)
 
 
 def _settings(world: World) -> Step | None:
@@ -148,11 +144,9 @@ def _restart(world: World, pending: bool) -> Step | None:
     if not primary.pending_restart:
         return None
     to = switchover.candidate(world.seen)
-    return (
-        steps.hand_over(world.seen, primary, to, "to restart", world.now)
-        if to
-        else steps.restart(world.seen, primary)
-    )
+    if to is None:
+        return steps.restart(world.seen, primary)
+    return steps.hand_over(world.seen, primary, to, "to restart", world.now)
 
 
 def _behind(world: World) -> Instance | None:

@@ -11,14 +11,13 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     Object,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.labels import INSTANCE, database_selector
+from ansible_collections.paradedb.db.plugins.module_utils.settings import MEGABYTE, SEGMENT
 
-MEGABYTE = 2**20
-
-# A segment of the write-ahead log. PostgreSQL makes it whole before it writes to it and stops when it cannot,
-# so with less than this it cannot go on, however large the volume. A share of the volume would be the wrong
-# measure: of 10 TiB the last 5 % are plenty, of 256 MiB they are less than one segment.
+# PostgreSQL makes a segment of its log whole before it writes to it and stops when it cannot, so with less
+# than that it cannot go on, however large the volume. A share of the volume would be the wrong measure: of
+# 10 TiB the last 5 % are plenty, of 256 MiB they are less than one segment.
 # https://www.postgresql.org/docs/17/wal-internals.html
-SEGMENT = 16 * MEGABYTE
+LEAST_FREE = SEGMENT
 
 # Where each volume is in the container, and the field of the spec that has its size.
 _VOLUMES = {
@@ -41,7 +40,7 @@ def full(kube: Kube, namespace: str, pod: Object) -> Refused | None:
         return None  # the container may have ended in between: a reason that others tell
     for volume, line in zip(mounted, output.splitlines()[1:], strict=False):
         free, files, free_files = line.split()  # a file system without a number of files has 0 or "-"
-        if int(free) < SEGMENT or (files.isdecimal() and int(files) > 0 and free_files == "0"):
+        if int(free) < LEAST_FREE or (files.isdecimal() and int(files) > 0 and free_files == "0"):
             return _refusal(kube, namespace, pod, volume, int(free))
     return None
 

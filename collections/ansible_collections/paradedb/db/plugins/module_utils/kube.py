@@ -227,6 +227,11 @@ def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
     return {(item["kind"], item["metadata"]["name"]): item for item in objects}
 
 
+def annotations(item: Object | None) -> dict[str, Any]:
+    """The annotations of an object; none of one that is not there."""
+    return ((item or {}).get("metadata") or {}).get("annotations") or {}
+
+
 def owner_reference(resource: Object) -> Object:
     """The controller reference to a resource: its deletion takes the dependents with it."""
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import hba
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import REPLICATION_USER, REWIND_USER
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
 from ansible_collections.paradedb.db.plugins.module_utils.settings import instance_settings
 
@@ -71,9 +71,8 @@ def current_configuration(config_map: Object | None) -> dict[str, Any]:
 
     Somebody may have edited the annotation: the pass that finds it so is the one that puts it right.
     """
-    annotations = ((config_map or {}).get("metadata") or {}).get("annotations") or {}
     try:
-        return dict(json.loads(annotations["config"]))
+        return dict(json.loads(annotations(config_map)["config"]))
     except (KeyError, TypeError, ValueError):
         return {}
 

@@ -6,11 +6,16 @@ import contextlib
 import re
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import hba, instances, volumes
-from ansible_collections.paradedb.db.plugins.module_utils.conditions import HIBERNATED, REPLICAS_LIMITED
+from ansible_collections.paradedb.db.plugins.module_utils import conditions, hba, instances, volumes
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import recorded_superuser, superuser
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import (
+    ExecFailed,
+    Kube,
+    KubeError,
+    Object,
+    annotations,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
     current_configuration,
@@ -20,7 +25,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
 from ansible_collections.paradedb.db.plugins.module_utils.settings import check_settings, conf_lines
 from ansible_collections.paradedb.db.plugins.module_utils.topology import kept_instances
 from ansible_collections.paradedb.db.plugins.module_utils.unavailable import check_available
-from ansible_collections.paradedb.db.plugins.module_utils.world import holds
 
 # A Service's name, and short enough for the longest name made of it: a CronJob's, 52 characters.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
@@ -55,14 +59,15 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[s
     pods = instances.database_pods(kube, namespace, name)
     config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
     effective = _effective(spec, resource, stateful_set, pods, config_map)
-    grow = volumes.check(kube, namespace, name, spec)
+    claims = volumes.claims(kube, namespace, name, spec)
+    grow = volumes.check(kube, spec, stateful_set, claims)
     tls_enforced = _everywhere_encrypted(spec, pods)
     _check_live(kube, namespace, dynamic_configuration(effective, user, tls_enforced), config_map, pods)
     return {
         "replicas": _replicas(kube, namespace, name, spec, stateful_set, resource),
         "spec": effective,
         "grow": grow,
-        "resizing": "" if stateful_set is None else volumes.standing(kube, namespace, name, spec),
+        "resizing": "" if stateful_set is None else volumes.standing(claims, pods),
         "tls_enforced": tls_enforced,
     }
 
@@ -95,7 +100,7 @@ def _effective(
     that can confirm a write, and lasts while there is more than one instance: before, every write would hang.
     """
     given = spec.get("replication") or {}
-    if holds(resource, REPLICAS_LIMITED):
+    if conditions.holds(conditions.of(resource), conditions.REPLICAS_LIMITED):
         return spec | {"replicas": 1}
     if not given.get("strict"):
         return spec
@@ -126,7 +131,8 @@ def _replicas(
         return max(int(pod["metadata"]["name"].rpartition("-")[2]) for pod in living) + 1
     if spec.get("hibernate"):
         return 0
-    alone = holds(resource, REPLICAS_LIMITED) or holds(resource, HIBERNATED)
+    told = conditions.of(resource)
+    alone = any(conditions.holds(told, name) for name in (conditions.REPLICAS_LIMITED, conditions.HIBERNATED))
     most = 1 if alone else int(spec["replicas"])
     return max(min(kept_instances(kube, namespace, name), most), 1)
 
@@ -135,7 +141,7 @@ def _everywhere_encrypted(spec: dict[str, Any], pods: list[Object]) -> bool:
     """Whether every instance has a certificate, so that connections without encryption can be refused."""
     if not (spec.get("tls") or {}).get("enabled"):
         return False
-    return all((pod["metadata"].get("annotations") or {}).get(TLS_ANNOTATION) == "true" for pod in pods)
+    return all(annotations(pod).get(TLS_ANNOTATION) == "true" for pod in pods)
 
 
 def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ def started(kube: Kube, namespace: str, name: str, generation: int, check_mode: 
         status.get("readyReplicas", 0),
         settled=False,
         led=status_fields.led(status),
-        checks=conditions.standing([], _conditions(resource)),
+        checks=conditions.standing([], conditions.of(resource)),
     )
     return _write(kube, resource, [target], progress, {}, check_mode)
 
@@ -70,7 +70,7 @@ def finished(
         seen,
         generation,
         rolled,
-        checks=checks + conditions.standing(checks, _conditions(resource)),
+        checks=checks + conditions.standing(checks, conditions.of(resource)),
         absent=_absent(credentials, checks),
     )
     fields = {
@@ -108,7 +108,7 @@ def failed(
     seen = observe(kube, namespace, name)
     findings = {"settled": False, "reason": reason, "message": message}
     checks = conditions.refused_certificate(reason, message) or credentials.get("checks") or []
-    checks = checks + conditions.standing(checks, _conditions(resource))
+    checks = checks + conditions.standing(checks, conditions.of(resource))
     progress = _progress(
         *(resource, seen, generation, findings),
         failed=not waiting,
@@ -139,11 +139,11 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
     if not applied or _renewal_due(resource):
         return {"changed": False, "requeue_after": 0}
     try:
-        limited = conditions.holds(_conditions(resource), conditions.REPLICAS_LIMITED)
+        limited = conditions.holds(conditions.of(resource), conditions.REPLICAS_LIMITED)
         found = rollout.look(kube, resource, limited)
     except Refused:
         return {"changed": False, "requeue_after": 0}
-    seen, kept = found["seen"], conditions.standing([], _conditions(resource))
+    seen, kept = found["seen"], conditions.standing([], conditions.of(resource))
     progress = _progress(resource, seen, generation, found, checks=kept)
     result = _write(kube, resource, [], progress, status_fields.instances(seen), check_mode)
     return result | _next_look(found)
@@ -171,7 +171,7 @@ def _paused(kube: Kube, resource: Object, check_mode: bool) -> dict[str, Any]:
         progress = _progress(resource, seen, before["observedGeneration"], findings)
         made.append(conditions.ready(progress))
     status = before | status_fields.instances(seen) | {"phase": _phase(resource)}
-    status["conditions"] = conditions.merge(_conditions(resource), made, _now())
+    status["conditions"] = conditions.merge(conditions.of(resource), made, _now())
     changed = _save(kube, resource, before, status, check_mode)
     soon = {"requeue_after": _ELECTION} if seen.present and seen.primary is None else {}
     return {"changed": changed, "phase": status["phase"], "diff": {"before": before, "after": status}, **soon}
@@ -283,15 +283,11 @@ def _next_look(findings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wanted(resource: Object) -> int:
-    return conditions.wanted(_conditions(resource), resource["spec"].get("replicas", 1))
+    return conditions.wanted(conditions.of(resource), resource["spec"].get("replicas", 1))
 
 
 def _before(resource: Object) -> Object:
     return resource.get("status") or {}
-
-
-def _conditions(resource: Object) -> list[Object]:
-    return _before(resource).get("conditions") or []
 
 
 def _phase(resource: Object) -> str:

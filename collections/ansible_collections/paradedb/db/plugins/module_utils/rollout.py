@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import disk, editions, steps, topology
-from ansible_collections.paradedb.db.plugins.module_utils.conditions import REPLICAS_LIMITED
+from ansible_collections.paradedb.db.plugins.module_utils import conditions, disk, editions, steps, topology
+from ansible_collections.paradedb.db.plugins.module_utils.conditions import HIBERNATED, REPLICAS_LIMITED
 from ansible_collections.paradedb.db.plugins.module_utils.decision import decide
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
@@ -21,7 +21,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import (
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
 from ansible_collections.paradedb.db.plugins.module_utils.steps import Step
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
-from ansible_collections.paradedb.db.plugins.module_utils.world import World, holds
+from ansible_collections.paradedb.db.plugins.module_utils.world import World
 
 
 def reconcile(
@@ -39,10 +39,11 @@ def reconcile(
     seen = topology.observe(kube, namespace, name)
     connected = bool(database.get("connected"))
     limited = editions.limit(spec, database["search_version"]) if connected else None
+    known_limit = conditions.holds(conditions.of(resource), REPLICAS_LIMITED)
     world = World(
         seen,
         spec,
-        _wanted(spec, bool(limited) if connected else holds(resource, REPLICAS_LIMITED) or None),
+        _wanted(spec, bool(limited) if connected else known_limit or None),
         datetime.now(UTC),
         nodes=_nodes(kube, seen),
         database=database,
@@ -121,7 +122,7 @@ def _checks(world: World, limited: dict[str, str] | None, known: bool) -> list[d
     asleep = world.replicas == 0
     made = [
         {
-            "type": "Hibernated",
+            "type": HIBERNATED,
             "ok": asleep and not (world.seen.size or world.seen.present or world.seen.going),
             "reason": "HibernatedBySpec" if asleep else "NotHibernated",
             "message": "No instance runs; the data are kept" if asleep else "",
@@ -129,7 +130,7 @@ def _checks(world: World, limited: dict[str, str] | None, known: bool) -> list[d
     ]
     if known:
         reason, message = (limited["reason"], limited["message"]) if limited else ("NotLimited", "")
-        made.append({"type": "ReplicasLimited", "ok": bool(limited), "reason": reason, "message": message})
+        made.append({"type": REPLICAS_LIMITED, "ok": bool(limited), "reason": reason, "message": message})
     return made
 
 

@@ -20,8 +20,9 @@ GIGABYTE = 2**30
 
 PRELOAD = "shared_preload_libraries"
 
-# Two segments of the write-ahead log, of 16 MB each as initdb makes them.
-SMALLEST_WAL = 32 * MEGABYTE
+# A segment of the write-ahead log, as initdb makes them; PostgreSQL needs two of them at least.
+SEGMENT = 16 * MEGABYTE
+SMALLEST_WAL = 2 * SEGMENT
 
 # A volume below this would not hold PostgreSQL's default of max_wal_size, 1 GB, beside anything else.
 SMALLEST_UNBOUND_VOLUME = 5 * GIGABYTE

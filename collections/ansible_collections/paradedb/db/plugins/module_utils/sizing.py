@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible_collections.paradedb.db.plugins.module_utils import conditions, steps, switchover
 from ansible_collections.paradedb.db.plugins.module_utils.steps import Step
-from ansible_collections.paradedb.db.plugins.module_utils.world import World, holds
+from ansible_collections.paradedb.db.plugins.module_utils.world import World
 
 
 def awake(world: World) -> Step | None:
@@ -15,7 +15,7 @@ def awake(world: World) -> Step | None:
     """
     if world.seen.size > 0 or world.replicas == 0:
         return None
-    if world.seen.hibernated or holds(world.resource, conditions.HIBERNATED):
+    if world.seen.hibernated or conditions.holds(conditions.of(world.resource), conditions.HIBERNATED):
         return steps.scale(world.seen, 1)
     most = world.replicas or int(world.spec["replicas"])
     return steps.scale(world.seen, max(min(world.kept, most), 1))
@@ -45,7 +45,7 @@ def fewer(world: World) -> Step | None:
         return None
     if lower.outdated and not primary.outdated:  # or it would have to hand back
         return steps.replacement(lower)
-    return steps.hand_over(world.seen, primary, lower, "before the present primary is taken away", world.now)
+    return steps.hand_over(seen, primary, lower, "before the present primary is taken away", world.now)
 
 
 def asleep(world: World) -> Step | None:

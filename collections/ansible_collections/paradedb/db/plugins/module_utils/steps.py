@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.paradedb.db.plugins.module_utils import switchover
-from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.labels import scope
 from ansible_collections.paradedb.db.plugins.module_utils.topology import HIBERNATED, Instance, Topology
 
@@ -115,7 +115,7 @@ def clone(seen: Topology, item: Instance, why: str, now: datetime) -> Step:
 
 def was_cloned(item: Instance) -> bool:
     """Whether it was cloned since its pod was made: what that did not mend, a second time will not."""
-    return _CLONED in _annotations(item)
+    return _CLONED in annotations(item.pod)
 
 
 def watch(item: Instance, now: datetime) -> Step:
@@ -134,7 +134,7 @@ def watch(item: Instance, now: datetime) -> Step:
 
 def stuck_for(item: Instance, now: datetime) -> float:
     """Seconds since the replica was noted to be where it still is; 0 when it was not."""
-    position, _, since = _annotations(item).get(_STUCK, "").partition(" ")
+    position, _, since = annotations(item.pod).get(_STUCK, "").partition(" ")
     try:
         if position != str(item.position):
             return 0.0
@@ -145,7 +145,7 @@ def stuck_for(item: Instance, now: datetime) -> float:
 
 def has_loaded(item: Instance, checksum: str) -> bool:
     """Whether an instance serves this certificate."""
-    return bool(_annotations(item).get(LOADED) == checksum)
+    return bool(annotations(item.pod).get(LOADED) == checksum)
 
 
 def reload_certificate(kube: Kube, item: Instance, checksum: str) -> None:
@@ -168,10 +168,6 @@ def _patronictl(kube: Kube, seen: Topology, item: Instance, words: list[str]) ->
         kube.execute(seen.namespace, item.name, [*PATRONICTL, *words])
     except ExecFailed:
         return
-
-
-def _annotations(item: Instance) -> dict[str, str]:
-    return item.pod["metadata"].get("annotations") or {}
 
 
 def _delete(kube: Kube, pod: Object, at_once: bool = False) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.labels import SCOPE, instance_labels, scope
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology, observe
 
@@ -99,9 +99,8 @@ def first_asked(topology: Topology, leader: Instance, wish: str, now: datetime) 
 
     One that was done has raised the timeline, and counts no more.
     """
-    asked = ((topology.failover or {}).get("metadata") or {}).get("annotations") or {}
     try:
-        *about, first, last = str(asked.get(_ASKED, "")).split()
+        *about, first, last = str(annotations(topology.failover).get(_ASKED, "")).split()
         fresh = (now - datetime.fromisoformat(last)).total_seconds() < FORGET_AFTER
         same = about == [leader.name, str(leader.timeline), wish]
         return datetime.fromisoformat(first) if fresh and same else None

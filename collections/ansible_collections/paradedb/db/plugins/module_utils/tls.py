@@ -11,7 +11,13 @@ from ansible_collections.paradedb.db.plugins.module_utils import certificates, i
 from ansible_collections.paradedb.db.plugins.module_utils.conditions import CERTIFICATE_VALID
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import readable, secret_definition
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, by_name
+from ansible_collections.paradedb.db.plugins.module_utils.kube import (
+    Kube,
+    KubeError,
+    Object,
+    annotations,
+    by_name,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     API_VERSION,
     COMPONENT,
@@ -124,9 +130,7 @@ def _prune(database: Database, unwanted: dict[tuple[str, str], Object]) -> list[
 def _from_ourselves(database: Database, existing: dict[tuple[str, str], Object], now: datetime) -> Outcome:
     ours = {("Secret", database.authority), ("Secret", database.secret)}
     unwanted = {
-        key: item
-        for key, item in existing.items()
-        if key not in ours or _ISSUED_FOR in (item["metadata"].get("annotations") or {})
+        key: item for key, item in existing.items() if key not in ours or _ISSUED_FOR in annotations(item)
     }
     changes = _prune(database, unwanted)
     kept = {key: item for key, item in existing.items() if key not in unwanted}
@@ -187,7 +191,7 @@ def _from_cert_manager(
     wanted = database.complete(_certificate_definition(database, issuer))
     changes = apply_all(database.kube, [wanted], present, database.check_mode)
     # Ours that was there before stays, and in use, until cert-manager has filled it.
-    if secret is None or _ISSUED_FOR not in (secret["metadata"].get("annotations") or {}):
+    if secret is None or _ISSUED_FOR not in annotations(secret):
         outcome = _meanwhile(database, _pending(database, issuer, present.get(key)), now)
         outcome.changes = changes
         return outcome
@@ -271,10 +275,10 @@ def _is_ours(secret: Object, name: str) -> bool:
     return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE) == name
 
 
-def _given(database: Database) -> str:
-    """The Secret that the StatefulSet gives to the instances; empty for none."""
+def _given(database: Database) -> str | None:
+    """The Secret that the StatefulSet gives to the instances; empty for none, None without a StatefulSet."""
     found = database.kube.get("apps/v1", "StatefulSet", database.namespace, database.name)
-    return _mounted(found["spec"]["template"]) if found else ""
+    return _mounted(found["spec"]["template"]) if found else None
 
 
 def _mounted(pod: Object) -> str:
@@ -287,11 +291,10 @@ def _in_effect(database: Database, tls: dict[str, str]) -> bool:
     """Whether nothing uses another certificate any more: neither an instance nor one that is yet to start."""
     secret, checksum = tls.get("secretName", ""), tls.get("checksum", "")
     pods = instances.all_pods(database.kube, database.namespace, database.name)
-    loaded = [(pod["metadata"].get("annotations") or {}).get(steps.LOADED, "") for pod in pods]
+    loaded = [annotations(pod).get(steps.LOADED, "") for pod in pods]
     if any(_mounted(pod) != secret for pod in pods) or any(secret and note != checksum for note in loaded):
         return False
-    found = database.kube.get("apps/v1", "StatefulSet", database.namespace, database.name)
-    return found is None or _mounted(found["spec"]["template"]) == secret
+    return _given(database) in (None, secret)
 
 
 def _values(secret: Object, at: str) -> dict[str, str]:

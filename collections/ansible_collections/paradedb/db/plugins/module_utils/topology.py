@@ -12,11 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import instances
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.labels import database_selector, scope
-
-# Size of a segment of the write-ahead log, as initdb makes them.
-SEGMENT = 16 * 2**20
+from ansible_collections.paradedb.db.plugins.module_utils.settings import SEGMENT
 
 # An annotation of the StatefulSet: its instances were taken away by the operator, the primary as the last.
 HIBERNATED = "database.paradedb.io/hibernated"
@@ -98,7 +96,7 @@ class Topology:
     @property
     def requested(self) -> bool:
         """Whether Patroni has a switchover still to do."""
-        asked = ((self.failover or {}).get("metadata") or {}).get("annotations") or {}
+        asked = annotations(self.failover)
         return bool(asked.get("leader") or asked.get("member"))
 
     @property
@@ -114,8 +112,7 @@ class Topology:
     @property
     def hibernated(self) -> bool:
         """Whether it was the operator who took the instances away, in order."""
-        annotations = ((self.stateful_set or {}).get("metadata") or {}).get("annotations") or {}
-        return annotations.get(HIBERNATED) == "true"
+        return bool(annotations(self.stateful_set).get(HIBERNATED) == "true")
 
     def lag(self, instance: Instance) -> int:
         """Bytes by which an instance is behind the primary, as far as both have told."""
@@ -144,7 +141,7 @@ def observe(kube: Kube, namespace: str, name: str) -> Topology:
     """Read the instances and what Patroni keeps about them. Nothing is asked of a pod."""
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
     synchronous, holder, failover = "", "", None
-    pods = kube.list("v1", "Pod", namespace, database_selector(name))
+    pods = instances.all_pods(kube, namespace, name)
     if len(pods) > 1 or not all(map(instances.is_ready, pods)):
         synchronous = _annotations(kube, namespace, f"{scope(name)}-sync").get("sync_standby") or ""
         holder = _holder(_annotations(kube, namespace, f"{scope(name)}-leader"), datetime.now(UTC))
@@ -273,5 +270,4 @@ def _number(value: Any) -> int:
 
 
 def _annotations(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
-    config_map = kube.get("v1", "ConfigMap", namespace, name)
-    return ((config_map or {}).get("metadata") or {}).get("annotations") or {}
+    return annotations(kube.get("v1", "ConfigMap", namespace, name))

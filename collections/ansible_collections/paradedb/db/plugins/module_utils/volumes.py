@@ -12,7 +12,6 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.paradedb.db.plugins.module_utils import instances
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import FIELD_MANAGER, Kube, KubeError, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import database_selector
@@ -27,15 +26,17 @@ _POLL = 0.2
 _PROGRESS = ("NodeResizeError", "ControllerResizeError", "FileSystemResizePending", "Resizing")
 
 
-def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> bool:
-    """Whether volumes, or the size of those to come, are below the spec.
+Claim = tuple[Object, str, str]  # with the name of its template, and of its instance
+
+
+def check(kube: Kube, spec: dict[str, Any], stateful_set: Object | None, found: list[Claim]) -> bool:
+    """Whether volumes, or the size of those to come, are below the spec. ``found``: see ``claims``.
 
     Raises Refused for what cannot change, and for a volume that Kubernetes would not let grow.
     """
-    stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
     if stateful_set is not None:
         _check_templates(_templates(stateful_set), spec)
-    small = _small_claims(kube, namespace, name, spec)
+    small = _small_claims(found, spec)
     for claim, field, size in small:
         _resize(kube, claim, field, size, dry_run=True)
     return bool(small) or _is_outdated(stateful_set, spec)
@@ -46,7 +47,7 @@ def grow(kube: Kube, namespace: str, name: str, spec: dict[str, Any], check_mode
 
     Raises Refused when Kubernetes does not let one grow.
     """
-    small = _small_claims(kube, namespace, name, spec)
+    small = _small_claims(claims(kube, namespace, name, spec), spec)
     for dry_run in [True] if check_mode else [True, False]:
         for claim, field, size in small:
             _resize(kube, claim, field, size, dry_run)
@@ -59,17 +60,16 @@ def grow(kube: Kube, namespace: str, name: str, spec: dict[str, Any], check_mode
     return {"changed": bool(changes), "changes": changes}
 
 
-def standing(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> str:
+def standing(found: list[Claim], pods: list[Object]) -> str:
     """What running instances' volumes that have not reached their size are doing; empty when all have."""
-    growing = [
-        (instance, _growth(claim))
-        for claim, _part, instance in _claims(kube, namespace, name, spec)
-        if _capacity(claim) and parse_quantity(_capacity(claim)) < parse_quantity(_request(claim))
-    ]
-    if not growing:
-        return ""
-    pods = {pod["metadata"]["name"] for pod in instances.database_pods(kube, namespace, name)}
-    return "; ".join(words for instance, words in growing if instance in pods)
+    running = {pod["metadata"]["name"] for pod in pods}
+    return "; ".join(
+        _growth(claim)
+        for claim, _part, instance in found
+        if instance in running
+        and _capacity(claim)
+        and parse_quantity(_capacity(claim)) < parse_quantity(_request(claim))
+    )
 
 
 def _wanted(spec: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -122,8 +122,8 @@ def _is_outdated(stateful_set: Object | None, spec: dict[str, Any]) -> bool:
     )
 
 
-def _claims(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> list[tuple[Object, str, str]]:
-    """The claims of all instances, also of those that are no more, with template and instance."""
+def claims(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> list[Claim]:
+    """The claims of all instances, also of those that are no more."""
     pattern = re.compile(rf"({'|'.join(_wanted(spec))})-({re.escape(name)}-[0-9]+)")
     found = []
     for claim in kube.list("v1", "PersistentVolumeClaim", namespace, database_selector(name)):
@@ -133,9 +133,7 @@ def _claims(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> list
     return sorted(found, key=lambda item: item[0]["metadata"]["name"])
 
 
-def _small_claims(
-    kube: Kube, namespace: str, name: str, spec: dict[str, Any]
-) -> list[tuple[Object, str, str | int]]:
+def _small_claims(found: list[Claim], spec: dict[str, Any]) -> list[tuple[Object, str, str | int]]:
     """Claims that ask for less than the spec, with the field of the spec and its size.
 
     A claim without a volume yet cannot change; it is found here once it has one.
@@ -143,7 +141,7 @@ def _small_claims(
     wanted = {part: (f"{field}.size", storage["size"]) for part, (field, storage) in _wanted(spec).items()}
     return [
         (claim, *wanted[part])
-        for claim, part, _instance in _claims(kube, namespace, name, spec)
+        for claim, part, _instance in found
         if claim.get("status", {}).get("phase") == "Bound"
         and parse_quantity(_request(claim)) < parse_quantity(wanted[part][1])
     ]

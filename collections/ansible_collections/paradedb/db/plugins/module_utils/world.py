@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import conditions, topology
+from ansible_collections.paradedb.db.plugins.module_utils import topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Object
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Instance, Topology
@@ -34,8 +34,3 @@ class World:
         """Seconds since the instance's node stopped answering; 0 while it does."""
         since = topology.lost_since(self.nodes.get(item.node))
         return max((self.now - since).total_seconds(), 1.0) if since else 0.0
-
-
-def holds(resource: Object | None, condition: str) -> bool:
-    """Whether the resource's status said so at the end of the last pass."""
-    return conditions.holds(((resource or {}).get("status") or {}).get("conditions") or [], condition)

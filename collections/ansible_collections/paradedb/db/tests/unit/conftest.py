@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ansible.plugins.loader import init_plugin_loader
+
+if TYPE_CHECKING:
+    from .life import Life
 
 COLLECTION = Path(__file__).parents[2]
 CHECKOUT = COLLECTION.parents[3]
@@ -39,3 +43,16 @@ def postgres() -> Iterator[object]:
         pytest.skip(missing())
     with PrivatePostgres(binaries) as server:
         yield server
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Life:
+    """A running ParadeDB of two instances, which may take as long as they like to become ready."""
+    from ansible_collections.paradedb.db.plugins.module_utils import instances
+
+    from .life import running_life, stateful_set
+
+    monkeypatch.setattr(instances, "PROGRESS_DEADLINE", 10**10)
+    life = running_life("orders-0", "orders-1")
+    life.kube.put(stateful_set(size=2))
+    return life

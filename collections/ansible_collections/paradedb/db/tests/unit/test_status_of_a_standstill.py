@@ -5,23 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import instances
 
-from .life import CONNECTED, NOT_CONNECTED, SETTLED, WAITING, Life, instance, running_life, stateful_set
+from .life import CONNECTED, NOT_CONNECTED, SETTLED, WAITING, Life, instance, stateful_set
 
 WHY = "one instance instead of 2: pg_search 0.25 of the Community edition"
 ASLEEP = {"type": "Hibernated", "ok": True, "reason": "HibernatedBySpec", "message": "No instance runs"}
 AWAKE = {"type": "Hibernated", "ok": False, "reason": "NotHibernated", "message": ""}
 LIMITED = {"type": "ReplicasLimited", "ok": True, "reason": "CommunityStandbyUnsupported", "message": WHY}
 UNLIMITED = {"type": "ReplicasLimited", "ok": False, "reason": "NotLimited", "message": ""}
-
-
-@pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> Life:
-    monkeypatch.setattr(instances, "PROGRESS_DEADLINE", 10**10)
-    life = running_life("orders-0", "orders-1")
-    life.kube.put(stateful_set(size=2))
-    return life
 
 
 def reasons(life: Life) -> list[str]:

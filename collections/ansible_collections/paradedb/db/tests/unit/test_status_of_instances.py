@@ -6,21 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import instances
 
 from .life import CONNECTED, SETTLED, Life, instance, running_life, stateful_set
 
 MIB = 2**20
 CERTIFICATE = {"secretName": "orders-tls", "expires": "2027-01-01T00:00:00Z", "checksum": "abc"}
 VALID = {"type": "CertificateValid", "ok": True, "reason": "CertificateValid", "message": ""}
-
-
-@pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> Life:
-    monkeypatch.setattr(instances, "PROGRESS_DEADLINE", 10**10)
-    life = running_life("orders-0", "orders-1")
-    life.kube.put(stateful_set(size=2))
-    return life
 
 
 def fail_over(life: Life) -> None:

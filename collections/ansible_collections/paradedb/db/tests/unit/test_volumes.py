@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import volumes
+from ansible_collections.paradedb.db.plugins.module_utils import instances, volumes
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 
@@ -94,7 +94,9 @@ def spec(size: str | int, wal: str = "") -> dict[str, Any]:
 
 
 def check(cluster: FakeKube, wanted: dict[str, Any]) -> bool:
-    return volumes.check(cluster, "prod", "orders", wanted)  # type: ignore[arg-type]
+    found = volumes.claims(cluster, "prod", "orders", wanted)  # type: ignore[arg-type]
+    stateful_set = cluster.get("apps/v1", "StatefulSet", "prod", "orders")
+    return volumes.check(cluster, wanted, stateful_set, found)  # type: ignore[arg-type]
 
 
 def grow(cluster: FakeKube, wanted: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:
@@ -292,7 +294,9 @@ def test_other_answers_of_the_api_server() -> None:
 
 
 def standing(*objects: Object, wal: str = "") -> str:
-    return volumes.standing(FakeKube(*objects), "prod", "orders", spec("2Gi", wal))  # type: ignore[arg-type]
+    cluster: Any = FakeKube(*objects)
+    found = volumes.claims(cluster, "prod", "orders", spec("2Gi", wal))
+    return volumes.standing(found, instances.database_pods(cluster, "prod", "orders"))
 
 
 def condition(kind: str, status: str = "True", message: str = "") -> Object:
