@@ -185,6 +185,13 @@ def started(*words: str) -> list[int]:
     return found
 
 
+def ignores_sigterm(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/status").read_text().split()
+        return bool(int(words[words.index("SigIgn:") + 1], 16) & 1 << (signal.SIGTERM - 1))
+    return False
+
+
 def lineage(pid: int) -> list[int]:
     """The process and its ancestors below us."""
     found = []
@@ -227,7 +234,7 @@ async def test_a_run_cancelled_at_any_moment_leaves_no_process(run):
 async def test_a_module_that_ignores_sigterm_is_killed(run):
     code = "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(301)"
     going = asyncio.create_task(run(play(f"- ansible.builtin.command: {{argv: [python3, -c, '{code}']}}")))
-    await until(lambda: started("python3", "-c", code), 30)
+    await until(lambda: any(ignores_sigterm(pid) for pid in started("python3", "-c", code)), 30)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going

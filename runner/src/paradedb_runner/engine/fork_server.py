@@ -10,7 +10,8 @@ ever.
 The controller speaks to it over a socket: a message for every run, with the descriptors it reports to, and
 one to end a run. The first word is the server's: the files of collections it has imported. It is the parent
 of all runs, so it can signal them without ever meeting a number that was given to another process, and
-collects whatever a killed run leaves behind.
+collects whatever a killed run leaves behind. Only then does it let go of the run's report: Ansible takes
+SIGTERM over while it works, so a run cannot promise to end its own tree first.
 """
 
 import contextlib
@@ -43,6 +44,7 @@ class ForkServer:
     def __init__(self, control: socket.socket, work: Work) -> None:
         self._control, self._work = control, work
         self._runs: dict[int, str] = {}
+        self._reports: dict[int, int] = {}
         self._deadlines: dict[int, float] = {}
         self._alarm, self._alarm_end = os.pipe()
 
@@ -95,7 +97,7 @@ class ForkServer:
             self._become_run(message, report, output, server)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._runs[pid] = message["ident"]
-        os.close(report)
+        self._reports[pid] = report
         os.close(output)
 
     def _become_run(self, message: dict[str, Any], report: int, output: int, server: int) -> None:
@@ -104,7 +106,7 @@ class ForkServer:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for descriptor in (self._alarm, self._alarm_end):
+            for descriptor in (self._alarm, self._alarm_end, *self._reports.values()):
                 os.close(descriptor)
             self._control.close()
             os.setsid()
@@ -140,7 +142,7 @@ class ForkServer:
 
     def _collect(self) -> None:
         """Reap what ended. What a run that was killed left behind has become our child, and ends here."""
-        crashed = False
+        crashed, reports = False, []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -150,9 +152,12 @@ class ForkServer:
                 break
             if self._runs.pop(pid, None) is not None:
                 self._deadlines.pop(pid, None)
+                reports.append(self._reports.pop(pid))
                 crashed |= status != 0
         if crashed:
             proctree.end_all(self._strays, 0)
+        for report in reports:
+            os.close(report)
 
     def _strays(self) -> list[int]:
         """Our children that are no runs, and all below them."""
