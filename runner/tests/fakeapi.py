@@ -23,14 +23,19 @@ KINDS = {
         ("Node", "nodes"),
     ],
     "/apis/example.com/v1": [("Demo", "demos"), ("Other", "others")],
-    "/apis/apps/v1": [("StatefulSet", "statefulsets")],
+    "/apis/apps/v1": [("StatefulSet", "statefulsets"), ("Deployment", "deployments")],
+    "/apis/networking.k8s.io/v1": [("NetworkPolicy", "networkpolicies")],
+    "/apis/monitoring.example.com/v1": [("Monitor", "monitors"), ("Rule", "rules")],
     "/apis/autoscaling/v2": [("HorizontalPodAutoscaler", "horizontalpodautoscalers")],
     "/apis/coordination.k8s.io/v1": [("Lease", "leases")],
 }
 WITH_STATUS = {
-    *("demos", "others", "statefulsets", "services", "namespaces", "nodes", "horizontalpodautoscalers"),
+    *("demos", "others", "statefulsets", "deployments", "monitors"),
+    *("services", "namespaces", "nodes", "horizontalpodautoscalers"),
 }
-WITH_GENERATION = {"demos", "others", "statefulsets"}
+WITH_GENERATION = {
+    *("demos", "others", "statefulsets", "deployments", "networkpolicies", "monitors", "rules"),
+}
 CLUSTER_SCOPED = {"namespaces", "nodes"}
 
 

@@ -71,6 +71,9 @@ async def working(controller: Controller) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
         await controller.drain(0)
         await controller.memory.flush()
+        for each in ended:
+            if isinstance(each, Exception):  # it was not our cancelling that ended it
+                raise each

@@ -21,6 +21,10 @@ def annotated(kind, name):
     return owned(metadata={"ownerReferences": [], "annotations": names})
 
 
+def annotated_with(name, text):
+    return owned(metadata={"annotations": {name: text}, "resourceVersion": "2"})
+
+
 def test_owners_are_found_in_any_version_of_their_kind():
     assert digest(owned()).owners == (key("a"),)
 
@@ -67,6 +71,8 @@ def test_of_a_dependent_no_content_is_remembered():
         (owned(), owned(data={"a": "b"}), CONTENT),
         (owned(), owned(metadata={"labels": {"a": "b"}}), CONTENT),
         (owned(), owned(metadata={"annotations": {"a": "b"}}), CONTENT),
+        (owned(), annotated_with("deployment.kubernetes.io/revision", "2"), Effect.VERSION),
+        (owned(), annotated_with("deployment.kubernetes.io/paused-by", "me"), CONTENT),
         (owned(), owned(metadata={"finalizers": ["f"]}), CONTENT),
         (owned(), owned(metadata={"deletionTimestamp": "now"}), CONTENT),
         (owned(), owned(metadata={"uid": "2"}), CONTENT),

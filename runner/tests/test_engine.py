@@ -231,14 +231,27 @@ async def test_a_run_cancelled_at_any_moment_leaves_no_process(run):
         assert started("sleep") == []
 
 
+STUBBORN = ("python3", "-c", "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(301)")
+
+
+async def stubborn() -> int:
+    """Wait for a process that ignores SIGTERM, as ``stubborn_play`` starts it."""
+    await until(lambda: any(map(ignores_sigterm, started(*STUBBORN))), 30)
+    (pid,) = started(*STUBBORN)
+    return pid
+
+
+def stubborn_play() -> str:
+    return play(f"- ansible.builtin.command: {{argv: {json.dumps(STUBBORN)}}}")
+
+
 async def test_a_module_that_ignores_sigterm_is_killed(run):
-    code = "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(301)"
-    going = asyncio.create_task(run(play(f"- ansible.builtin.command: {{argv: [python3, -c, '{code}']}}")))
-    await until(lambda: any(ignores_sigterm(pid) for pid in started("python3", "-c", code)), 30)
+    going = asyncio.create_task(run(stubborn_play()))
+    await stubborn()
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
-    assert started("python3", "-c", code) == []
+    assert started(*STUBBORN) == []
 
 
 async def test_a_run_process_that_is_killed_is_a_failure_and_leaves_nothing(run, engine):
@@ -519,6 +532,53 @@ async def test_a_server_killed_during_a_run_takes_the_run_with_it(forks, short):
     with pytest.raises(EngineError):
         await going
     assert started("sleep") == []
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the older run", "the younger run"])
+async def test_to_end_a_run_that_ignores_sigterm_waits_for_no_other_and_harms_none(forks, short, first):
+    """A younger run inherits what the fork server holds of an older one, and must not keep it."""
+    plays = {"stubborn": stubborn_play, "other": lambda: play("- ansible.builtin.command: sleep 303")}
+    seen = {"stubborn": stubborn, "other": lambda: sleeping(303)}
+    going = {}
+    for name in sorted(plays, reverse=first):
+        going[name] = asyncio.create_task(one_run(forks, short, name, plays[name]()))
+        await seen[name]()
+    going["stubborn"].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going["stubborn"]
+    assert started(*STUBBORN) == []
+    (sleeper,) = started("sleep", "303")
+    os.kill(sleeper, signal.SIGKILL)
+    assert judge(await going["other"]).reason == "Failed", (
+        "it went on to its end, and its task was what failed"
+    )
+
+
+async def test_a_run_process_that_is_killed_leaves_nothing_and_harms_no_other(forks, short):
+    other = asyncio.create_task(one_run(forks, short, "other", SLEEPER))
+    spared = await sleeping(300)
+    going = asyncio.create_task(one_run(forks, short, text=stubborn_play()))
+    above = lineage(await stubborn())
+    os.kill(above[-2], signal.SIGKILL)
+    with pytest.raises(EngineError):
+        await going
+    assert started(*STUBBORN) == []
+    assert started("sleep", "300") == [spared]
+    other.cancel()
+    await asyncio.wait({other})
+
+
+async def test_a_server_that_is_asked_to_end_ends_runs_that_ignore_it(forks, short):
+    runs = [
+        asyncio.create_task(one_run(forks, short, "sleeper", SLEEPER)),
+        asyncio.create_task(one_run(forks, short, "stubborn", stubborn_play())),
+    ]
+    await sleeping(300)
+    above = lineage(await stubborn())
+    os.kill(above[-1], signal.SIGTERM)
+    for ended in await asyncio.gather(*runs, return_exceptions=True):
+        assert isinstance(ended, EngineError)
+    assert started("sleep") == started(*STUBBORN) == []
 
 
 async def test_to_end_a_run_at_its_very_start_harms_no_other(forks, short):

@@ -243,6 +243,64 @@ async def test_an_optional_kind_that_is_not_installed_holds_nobody_up(served):
         await until(lambda: informer.synced.is_set())
 
 
+async def test_an_optional_kind_is_waited_for_with_one_line_in_the_log(served, caplog):
+    caplog.set_level("INFO", "paradedb_runner")
+    fake, api = served
+    demos, flips = fake.kinds.pop("/apis/example.com/v1"), []
+    fake.put("demos", "early", spec={})
+    async with informing(api, optional=True, came_or_went=lambda: flips.append(1)) as (informer, recorder):
+        await until(lambda: len(fake.requests) >= 5)
+        assert (informer.served, recorder.changes, len(flips)) == (False, [], 1)
+        assert len(caplog.records) == 1
+        fake.kinds["/apis/example.com/v1"] = demos
+        await until(lambda: informer.served)
+        assert recorder.changes == [("early", None, {}, False)], "this is news"
+        fake.put("demos", "late", spec={})
+        await until(lambda: len(informer) == 2)
+        fake.kinds.pop("/apis/example.com/v1")
+        fake.disconnect()
+        await until(lambda: not informer.served)
+        polls = len(fake.requests) + 3
+        await until(lambda: len(fake.requests) >= polls)
+        assert informer.synced.is_set()
+        assert recorder.kinds()[2:] == [("early", "delete"), ("late", "delete")]
+        fake.kinds["/apis/example.com/v1"] = demos
+        await until(lambda: len(informer) == 2)
+    assert len(flips) == 4
+    told = [record.message for record in caplog.records if record.levelname == "INFO"]
+    assert [words.split()[0] for words in told] == ["not", "listed", "not", "listed"]
+
+
+async def test_what_came_and_went_in_a_gap_is_told_as_a_gap(served):
+    fake, api = served
+    gaps = []
+    async with informing(api, gap=gaps.append, read_timeout=100.0) as (informer, recorder):
+        await until(lambda: fake.watching("demos"))
+        fake.disconnect()
+        await until(lambda: len(fake.watching("demos")) == 2)
+        fake.put("demos", "one")
+        await until(lambda: len(informer) == 1)
+        seen = asyncio.get_running_loop().time()
+        assert gaps == [], "a watch that goes on where it was misses nothing"
+        fake.silent = True
+        fake.put("demos", "phantom")
+        fake.delete("demos", "phantom")
+        await asyncio.sleep(0.05)
+        fake.silent = False
+        fake.forget_history()
+        fake.disconnect()
+        await until(lambda: gaps)
+        assert len(recorder.changes) == 1, "no list shows the other one"
+        assert gaps == pytest.approx([seen - 100], abs=1), "so long an event may have been on its way"
+        await until(lambda: len(fake.watching("demos")) == 4)
+        fake.kinds.pop("/apis/example.com/v1")
+        fake.disconnect()
+        await until(lambda: len(gaps) == 2)
+        polls = len(fake.requests) + 3
+        await until(lambda: len(fake.requests) >= polls)
+        assert len(gaps) == 2, "what is not there cannot come and go"
+
+
 async def test_a_kind_that_is_removed_takes_its_objects_along(served):
     fake, api = served
     fake.put("demos", "one", spec={})

@@ -11,6 +11,7 @@ from fakeapi import Fault, until
 from paradedb_runner.control.dependents import Effect
 from paradedb_runner.control.references import ReferenceIndex, named_objects, names_at, values_at
 from paradedb_runner.control.related import RelatedWatches
+from paradedb_runner.kube.backoff import Backoff
 from paradedb_runner.kube.objects import GroupVersionKind, Key
 from paradedb_runner.watches.model import DependentKind, Reference, Role, Watch
 from support import CONFIG_MAP, DEMO, key
@@ -22,6 +23,14 @@ NAMESPACE = GroupVersionKind("", "v1", "Namespace")
 STATEFUL_SET = GroupVersionKind("apps", "v1", "StatefulSet")
 OURS = DependentKind(CONFIG_MAP, "ours=yes")
 NAMES = Reference(SECRET, "spec.auth.secretRef.name")
+
+
+MONITOR = GroupVersionKind("monitoring.example.com", "v1", "Monitor")
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paradedb_runner.kube.informer.Backoff", lambda: Backoff(0.005, 0.02))
 
 
 def watch(gvk: GroupVersionKind = DEMO, **options: Any) -> Watch:
@@ -39,9 +48,17 @@ class Heard:
     def __init__(self) -> None:
         self.news: list[tuple[str, str, Effect]] = []
         self.first: list[tuple[str, str, Effect]] = []
+        self.kinds: list[GroupVersionKind] = []
+        self.gaps: list[GroupVersionKind] = []
 
-    def __call__(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None:
+    def related_changed(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None:
         (self.first if first else self.news).append((key.name, cause.name, effect))
+
+    def kinds_changed(self, gvk: GroupVersionKind) -> None:
+        self.kinds.append(gvk)
+
+    def missed(self, gvk: GroupVersionKind, since: float) -> None:
+        self.gaps.append(gvk)
 
 
 @asynccontextmanager
@@ -223,6 +240,33 @@ def test_an_index_of_references_forgets_what_nobody_names():
     assert (index.namers(key("x", SECRET)), index.namers(key("y", SECRET))) == (frozenset(), {key("a")})
     index.put(key("a"), frozenset())
     assert not any(vars(index).values())
+
+
+# Kinds that come and go
+
+
+@pytest.mark.parametrize("namespaces", [("ns",), ("ns", "other")], ids=["one", "two"])
+async def test_a_declared_kind_that_comes_or_goes_concerns_all_owners_once(served, namespaces):
+    fake, api = served
+    kinds = fake.kinds.pop("/apis/monitoring.example.com/v1")
+    watches = (
+        watch(dependents=(DependentKind(MONITOR), OURS)),
+        watch(OTHER, references=(Reference(MONITOR, "spec.monitor"),)),
+    )
+    async with related(api, *watches, namespaces=namespaces) as (watching, heard):
+        await until(lambda: watching.absent(DEMO) == {MONITOR} == watching.absent(OTHER))
+        heard.kinds.clear()
+        fake.kinds["/apis/monitoring.example.com/v1"] = kinds
+        await until(lambda: len(fake.watching("monitors")) >= len(namespaces))
+        assert sorted(heard.kinds) == [DEMO, OTHER]
+        assert watching.absent(DEMO) == watching.absent(OTHER) == set()
+        fake.put("monitors", "m", metadata=owner("a"))
+        await until(lambda: heard.news == [("a", "m", Effect.APPEARED)])
+        fake.kinds.pop("/apis/monitoring.example.com/v1")
+        fake.disconnect()
+        await until(lambda: len(heard.kinds) == 4)
+        assert heard.news[1:] == [("a", "m", Effect.CONTENT)]
+        assert sorted(set(heard.gaps)) == [DEMO, OTHER]
 
 
 # Kinds added at run time

@@ -80,7 +80,7 @@ def make(served, tmp_path):
 async def surroundings(api: Any, *watches: Watch) -> AsyncIterator[tuple[Surroundings, list[Any]]]:
     """The watches alone, and which kinds' resources were told of a change."""
     told: list[GroupVersionKind] = []
-    watching = Surroundings(api, {each.gvk: each for each in watches}, told.append)
+    watching = Surroundings(api, {each.gvk: each for each in watches}, told.append, lambda gvk, since: None)
     task = asyncio.create_task(watching.follow())
     try:
         for informer in watching.informers:

@@ -159,6 +159,20 @@ class Controller:
         elif delay is not None:
             self.queue.add(key, Lane.PERIODIC if appeared else Lane.EVENT)
 
+    def kinds_changed(self, gvk: GroupVersionKind) -> None:
+        """See Listener. What a pass did with such objects, or without, the next one may do otherwise."""
+        for key in self.watched.keys(gvk).values():
+            if self._watches[gvk].skip_unchanged:
+                self._gate.touch(key)
+            self.queue.add(key, Lane.PERIODIC)
+
+    def missed(self, gvk: GroupVersionKind, since: float) -> None:
+        """See Listener. Where every period has its pass, the next one sees to it."""
+        if self._watches[gvk].skip_unchanged:
+            for key in self.watched.keys(gvk).values():
+                if self._gate.doubt(key, since):
+                    self.queue.add(key, Lane.PERIODIC)
+
     def surroundings_changed(self, gvk: GroupVersionKind) -> None:
         """See Listener. Where everybody gets a turn, what happened to one in particular goes first."""
         for key in self.watched.keys(gvk).values():
@@ -190,6 +204,7 @@ class Controller:
 
     def _skip(self, key: Key) -> None:
         self._metrics.skipped(key.gvk)
+        self._metrics.turn(key, failed=False)
         self.queue.done(key)
         obj = self.watched.find(key)
         self._later(key, self.reconciler.next_period(key, obj) if obj else None)
@@ -205,6 +220,8 @@ class Controller:
                 self._metrics.refreshed(key.gvk, result=_label(result))
             else:
                 self._metrics.ended(key.gvk, loop.time() - started, result=_label(result))
+            if not result.interrupted and self.watched.find(key):
+                self._metrics.turn(key, failed=result.failure is not None)
             self._active[key.gvk] -= 1
             self._slots.release()
             verdict = self._judge(key, turn, result)

@@ -15,7 +15,9 @@ from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, metadata
 from paradedb_runner.proxy.ownership import PRIMARY, PRIMARY_TYPE
 
 _PARTIAL = "PartialObjectMetadata"
-_TELLING = ("uid", "labels", "annotations", "ownerReferences", "finalizers", "deletionTimestamp")
+_TELLING = ("uid", "labels", "ownerReferences", "finalizers", "deletionTimestamp")
+_NOTES = ("deployment.kubernetes.io/revision",)
+"""Annotations that controllers write together with the status: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"""
 _NOT_CONTENT = {"apiVersion", "kind", "metadata", "status"}
 
 
@@ -55,7 +57,7 @@ class DependentDigest:
     def __call__(self, obj: Object) -> Dependent:
         """Digest one object, leaving out its status and what the server changes by itself."""
         meta = metadata(obj)
-        telling = [[meta.get(name) for name in _TELLING], _rest(obj)]
+        telling = [[meta.get(name) for name in _TELLING], _wanted(meta), _rest(obj)]
         normal = json.dumps(telling, sort_keys=True, separators=(",", ":")).encode()
         content = hashlib.blake2b(normal, digest_size=16).digest()
         return Dependent(content, meta.get("resourceVersion", ""), tuple(dict.fromkeys(self._owners(meta))))
@@ -85,6 +87,11 @@ def effect_of(old: Dependent | None, new: Dependent | None) -> Effect:
 def owners_of(old: Dependent | None, new: Dependent | None) -> tuple[Key, ...]:
     """Everybody a change concerns: who owns the object now, and who did."""
     return tuple(dict.fromkeys([*(old.owners if old else ()), *(new.owners if new else ())]))
+
+
+def _wanted(meta: Object) -> dict[str, str]:
+    """Annotations without the notes of controllers."""
+    return {name: text for name, text in (meta.get("annotations") or {}).items() if name not in _NOTES}
 
 
 def _rest(obj: Object) -> Any:

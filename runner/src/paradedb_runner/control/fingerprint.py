@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from paradedb_runner.control.dependents import Dependent
-from paradedb_runner.kube.objects import Key, Object, metadata
+from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, metadata
 
 _SIZE = 16  # bytes of a digest
 _TELLING = ("uid", "annotations", "labels", "deletionTimestamp")
@@ -30,16 +30,19 @@ def fingerprint(
     dependents: Mapping[tuple[Key, str], Dependent],
     named: Iterable[tuple[Key, Dependent | None]],
     surroundings: bytes,
+    absent: Iterable[GroupVersionKind] = (),
 ) -> Fingerprint:
     """
     ``obj`` needs no more than metadata. Without a generation its resourceVersion stands in. A finalizer that
-    somebody took away counts as a difference. ``surroundings`` is a digest already.
+    somebody took away counts as a difference. ``surroundings`` is a digest already. ``absent`` are kinds of
+    dependents and named objects that the server does not have.
     """
     meta = metadata(obj)
     content, versions = hashlib.blake2b(digest_size=_SIZE), hashlib.blake2b(digest_size=_SIZE)
     about = [meta.get(name) for name in _TELLING]
     about += [watch_digest, meta.get("generation") or meta.get("resourceVersion")]
     about.append(finalizer is None or finalizer in (meta.get("finalizers") or []))
+    about.append(sorted(map(str, absent)))
     content.update(json.dumps(about, sort_keys=True).encode())
     for (key, selector), record in sorted(dependents.items(), key=lambda item: item[0]):
         name = repr((key, selector)).encode()

@@ -25,12 +25,22 @@ log = logging.getLogger(__name__)
 
 
 class Related(Protocol):
-    """
-    Told that ``cause``, which concerns the resource ``key``, changed. ``first`` marks what a watch's very
-    first list found, which is not news.
-    """
+    """Told what happens to dependents and named objects."""
 
-    def __call__(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None: ...
+    def related_changed(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None:
+        """
+        ``cause``, which the resource ``key`` owns or names, changed. ``first`` marks what a watch's very
+        first list found, which is not news.
+        """
+
+    def kinds_changed(self, gvk: GroupVersionKind) -> None:
+        """A kind that resources of the kind ``gvk`` own or name is served now, or no longer."""
+
+    def missed(self, gvk: GroupVersionKind, since: float) -> None:
+        """
+        Since loop time ``since`` objects may have come and gone that resources of the kind ``gvk`` own or
+        name.
+        """
 
 
 class DependentIndex:
@@ -57,14 +67,15 @@ class DependentIndex:
 
 class _Source:
     """
-    One kind under one selector. ``serves`` are the kinds of owners that depend on it, ``named`` whether
-    resources may name its objects.
+    One kind under one selector. ``serves`` are the kinds of owners that depend on it, ``named_by`` the kinds
+    whose resources may name its objects.
     """
 
     def __init__(self, watches: "RelatedWatches", gvk: GroupVersionKind, selector: str) -> None:
         self.gvk, self.selector, self._watches = gvk, selector, watches
         self.serves: set[GroupVersionKind] = set()
-        self.named = False
+        self.named_by: set[GroupVersionKind] = set()
+        self.served = True
         self.informers: dict[str, Informer[Dependent]] = {}
 
     def __call__(
@@ -75,10 +86,23 @@ class _Source:
             if owner.gvk in self.serves:
                 record = new if new and owner in new.owners else None
                 self._watches.dependents.put(owner, cause, self.selector, record)
-                self._watches.tell(owner, cause, effect, first=first)
-        if self.named and effect is not Effect.VERSION:
+                self._watches.listener.related_changed(owner, cause, effect, first=first)
+        if self.named_by and effect is not Effect.VERSION:
             for key in self._watches.references.namers(cause):
-                self._watches.tell(key, cause, Effect.CONTENT, first=first)
+                self._watches.listener.related_changed(key, cause, Effect.CONTENT, first=first)
+
+    def gap(self, since: float) -> None:
+        """See informer.Gap."""
+        for gvk in self.serves | self.named_by:
+            self._watches.listener.missed(gvk, since)
+
+    def came_or_went(self) -> None:
+        """The server has the kind now in one of the namespaces, or no longer."""
+        served = any(informer.served for informer in self.informers.values())
+        if served != self.served:
+            self.served = served
+            for gvk in self.serves | self.named_by:
+                self._watches.listener.kinds_changed(gvk)
 
     def serve(self, owners: GroupVersionKind) -> None:
         """Count objects for one more kind of owner, those seen before as well."""
@@ -89,16 +113,20 @@ class _Source:
                     if owner.gvk == owners:
                         cause = Key(self.gvk, *name)
                         self._watches.dependents.put(owner, cause, self.selector, record)
-                        self._watches.tell(owner, cause, Effect.APPEARED, first=True)
+                        self._watches.listener.related_changed(owner, cause, Effect.APPEARED, first=True)
 
 
 class RelatedWatches:
     """All watches over dependents and named objects. ``informers`` grows when kinds are added."""
 
     def __init__(
-        self, api: Api, watches: Mapping[GroupVersionKind, Watch], namespaces: tuple[str, ...], tell: Related
+        self,
+        api: Api,
+        watches: Mapping[GroupVersionKind, Watch],
+        namespaces: tuple[str, ...],
+        listener: Related,
     ) -> None:
-        self.tell = tell
+        self.listener = listener
         self.dependents, self.references = DependentIndex(), ReferenceIndex()
         self.informers: list[Informer[Dependent]] = []
         self._api, self._watches, self._namespaces = api, watches, namespaces
@@ -110,7 +138,7 @@ class RelatedWatches:
             for dependent in watch.dependents:
                 self._source(dependent.gvk, dependent.selector, namespaces).serves.add(gvk)
             for reference in watch.references:
-                self._source(reference.gvk, "", namespaces).named = True
+                self._source(reference.gvk, "", namespaces).named_by.add(gvk)
 
     async def follow(self) -> None:
         """Keep all watches going, those added later as well."""
@@ -127,6 +155,13 @@ class RelatedWatches:
         name = (target.namespace, target.name)
         found = (informer.get(name) for informer in source.informers.values())
         return next((record for record in found if record is not None), None)
+
+    def absent(self, gvk: GroupVersionKind) -> set[GroupVersionKind]:
+        """The kinds among ``dependents`` and ``references`` of a watch that the server does not have."""
+        watch = self._watches[gvk]
+        declared = [(each.gvk, each.selector) for each in watch.dependents]
+        declared += [(each.gvk, "") for each in watch.references]
+        return {each[0] for each in declared if not self._sources[each].served}
 
     def depend_on(self, owner: GroupVersionKind, dependent: GroupVersionKind) -> None:
         """
@@ -171,6 +206,8 @@ class RelatedWatches:
                 namespace,
                 self._digest,
                 source,
+                gap=source.gap,
+                came_or_went=source.came_or_went,
                 selector=selector,
                 metadata_only=True,
                 optional=True,

@@ -115,8 +115,12 @@ class StormBreaker:
 
     @staticmethod
     def _calm(it: _Triggers, now: float) -> None:
-        """A minute without a change, not counting the one that is held back, ends a storm."""
+        """
+        A minute without a change, not counting the one that is held back, ends a storm. A pass that was asked
+        for before and has not begun yet counts no more: nothing is left that could be named as its cause.
+        """
         if now - max(it.last, it.until) > _MINUTE:
+            it.asked = False
             it.pause = it.until = 0.0
             it.passes.clear()
             it.causes.clear()

@@ -36,12 +36,16 @@ class _Source:
     """One kind. ``wanted`` are the fields that count, and for which kinds of resources."""
 
     def __init__(
-        self, api: Api, gvk: GroupVersionKind, changed: Callable[[GroupVersionKind, bool], None]
+        self,
+        api: Api,
+        gvk: GroupVersionKind,
+        changed: Callable[[GroupVersionKind, bool], None],
+        missed: Callable[[GroupVersionKind, float], None],
     ) -> None:
-        self._changed = changed
+        self._changed, self._missed = changed, missed
         self.wanted: dict[Fields, set[GroupVersionKind]] = {}
         self.informer = Informer[Digests](
-            api, gvk, "", self._keep, self._compare, optional=True, page_size=_PAGE_SIZE
+            api, gvk, "", self._keep, self._compare, gap=self._gap, optional=True, page_size=_PAGE_SIZE
         )
 
     def digest(self, fields: Fields) -> bytes:
@@ -55,6 +59,10 @@ class _Source:
     def _keep(self, obj: Object) -> Digests:
         return tuple(_digest(obj, fields) for fields in self.wanted)
 
+    def _gap(self, since: float) -> None:
+        for gvk in set().union(*self.wanted.values()):
+            self._missed(gvk, since)
+
     def _compare(
         self, name: tuple[str, str], old: Digests | None, new: Digests | None, *, first: bool
     ) -> None:
@@ -65,12 +73,19 @@ class _Source:
 
 
 class Surroundings:
-    """The watches over such kinds, one for each. ``tell`` hears which kind's resources a round concerns."""
+    """
+    The watches over such kinds, one for each. ``tell`` hears which kind's resources a round concerns,
+    ``missed`` which kind's resources something concerned that may have come and gone since a loop time.
+    """
 
     def __init__(
-        self, api: Api, watches: Mapping[GroupVersionKind, Watch], tell: Callable[[GroupVersionKind], None]
+        self,
+        api: Api,
+        watches: Mapping[GroupVersionKind, Watch],
+        tell: Callable[[GroupVersionKind], None],
+        missed: Callable[[GroupVersionKind, float], None],
     ) -> None:
-        self._api, self._watches, self._tell = api, watches, tell
+        self._api, self._watches, self._tell, self._missed = api, watches, tell, missed
         self._sources: dict[GroupVersionKind, _Source] = {}
         self._digests: dict[GroupVersionKind, bytes] = {}
         self._untold: set[GroupVersionKind] = set()
@@ -118,7 +133,7 @@ class Surroundings:
 
     def _source(self, gvk: GroupVersionKind) -> _Source:
         if gvk not in self._sources:
-            self._sources[gvk] = _Source(self._api, gvk, self._changed)
+            self._sources[gvk] = _Source(self._api, gvk, self._changed, self._missed)
         return self._sources[gvk]
 
 

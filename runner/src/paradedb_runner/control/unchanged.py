@@ -15,6 +15,8 @@ Why no event is ever lost:
   afterwards and drops it. This holds even if a second event restores the first state.
 - The pass itself reads the API, which is at least as new as the watches. If it saw more than the fingerprint
   tells, the events that tell the rest are still on their way, and touch the resource when they arrive.
+- Unless they never do: after a gap in a watch, a list tells how things are, not what came and went meanwhile.
+  So whoever had a pass since the gap began is touched as well (``doubt``).
 - An event that arrives while a pass runs also queues the key again (workqueue.py), as for any other watch;
   the decision about that second turn is made when it is taken, by the rules above.
 - Failures, interruptions and the start of every pass drop what is remembered, so a pass that dies half-way
@@ -73,6 +75,7 @@ class Gate:
     def __init__(self, memory: PassMemory, look: Callable[[Key], Fingerprint | None]) -> None:
         self._memory, self._look = memory, look
         self._running: dict[Key, _Running] = {}
+        self._ended: dict[Key, float] = {}
         self._unconfirmed: Counter[Key] = Counter()
 
     def begin(self, key: Key, *, refreshable: bool) -> Turn:
@@ -99,10 +102,23 @@ class Gate:
     def gone(self, key: Key) -> None:
         """The resource no longer exists."""
         self.touch(key, by_itself=True)
+        self._ended.pop(key, None)
+        if key in self._running:
+            self._running[key].fingerprint = None
+
+    def doubt(self, key: Key, since: float) -> bool:
+        """
+        Something may have come and gone since loop time ``since`` that no event tells of: whether a pass or a
+        refresh may have seen it. What it found is not to be relied upon then.
+        """
+        doubtful = key in self._running or self._ended.get(key, -math.inf) >= since
+        if doubtful:
+            self.touch(key)
+        return doubtful
 
     def refreshed(self, key: Key, *, good: bool) -> None:
         """A refresh ended; ``good`` if it showed all there was to show."""
-        running = self._running.pop(key)
+        running = self._end(key)
         if not good:
             self._memory.drop(key)
         elif running.fingerprint and self._memory.get(key):
@@ -113,7 +129,7 @@ class Gate:
         A pass ended; ``changed`` is how many of its tasks changed something, None if it failed or wants
         another one anyway.
         """
-        running = self._running.pop(key)
+        running = self._end(key)
         if changed is None:
             del self._unconfirmed[key]
             return Verdict.NOTHING
@@ -131,6 +147,12 @@ class Gate:
         """Seconds until a pass or a refresh has to run in any case."""
         known = self._memory.get(key)
         return max(0.0, min(known.due, known.stale) - _time()) if known else math.inf
+
+    def _end(self, key: Key) -> _Running:
+        running = self._running.pop(key)
+        if running.fingerprint:
+            self._ended[key] = _time()
+        return running
 
 
 def _time() -> float:

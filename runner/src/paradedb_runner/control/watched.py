@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from paradedb_runner.control.dependents import Effect
 from paradedb_runner.control.fingerprint import Fingerprint, fingerprint
 from paradedb_runner.control.references import named_objects
-from paradedb_runner.control.related import RelatedWatches
+from paradedb_runner.control.related import Related, RelatedWatches
 from paradedb_runner.control.surroundings import Surroundings
 from paradedb_runner.control.watch_digest import WatchDigests
 from paradedb_runner.kube.api import Api
@@ -20,16 +19,13 @@ from paradedb_runner.settings import Settings
 from paradedb_runner.watches.model import Watch
 
 
-class Listener(Protocol):
+class Listener(Related, Protocol):
     """Told what happens. ``first`` marks what a watch's very first list found, which is not news."""
 
     def resource_changed(
         self, watch: Watch, key: Key, old: Object | None, new: Object | None, *, first: bool
     ) -> None:
         """A resource changed; of objects only the metadata is known."""
-
-    def related_changed(self, key: Key, cause: Key, effect: Effect, *, first: bool) -> None:
-        """``cause``, which the resource ``key`` owns or names, changed."""
 
     def surroundings_changed(self, gvk: GroupVersionKind) -> None:
         """Something changed that concerns all resources of a kind."""
@@ -45,13 +41,20 @@ class Watched:
         namespaces = settings.namespaces or ("",)
         self._resources = {
             gvk: [
-                Informer[Object](api, gvk, namespace, partial(_essentials, watch), self._handler(watch))
+                Informer[Object](
+                    api,
+                    gvk,
+                    namespace,
+                    partial(_essentials, watch),
+                    self._handler(watch),
+                    gap=partial(listener.missed, gvk),
+                )
                 for namespace in namespaces
             ]
             for gvk, watch in watches.items()
         }
-        self.related = RelatedWatches(api, watches, namespaces, listener.related_changed)
-        self.surroundings = Surroundings(api, watches, listener.surroundings_changed)
+        self.related = RelatedWatches(api, watches, namespaces, listener)
+        self.surroundings = Surroundings(api, watches, listener.surroundings_changed, listener.missed)
         self._digests: dict[GroupVersionKind, str] = {}
 
     def informers(self) -> list[Informer[Any]]:
@@ -114,6 +117,7 @@ class Watched:
             self.related.dependents.of(key),
             [(target, self.related.find(target)) for target in named],
             self.surroundings.digest(key.gvk),
+            self.related.absent(key.gvk),
         )
 
     def _of_resources(self) -> list[Informer[Object]]:

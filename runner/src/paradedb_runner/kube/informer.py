@@ -3,7 +3,8 @@ A reflector and its store: the state of one kind, kept current by list and watch
 new.
 
 What it guarantees: every difference between two moments is told, also those missed while disconnected, and a
-deletion is never lost, because after a gap the list is compared with the store.
+deletion is never lost, because after a gap the list is compared with the store. What came and went within the
+gap shows in no list; so a gap is told as well.
 """
 
 import asyncio
@@ -38,6 +39,15 @@ class Change[T](Protocol):
     def __call__(self, name: tuple[str, str], old: T | None, new: T | None, *, first: bool) -> None: ...
 
 
+class Gap(Protocol):
+    """
+    Told that what was there since loop time ``since`` may have been taken back before anybody saw it: told
+    after the differences that a list showed.
+    """
+
+    def __call__(self, since: float) -> None: ...
+
+
 class _StatusHiddenError(Exception):
     """Metadata turned out not to be enough: from now on objects are asked for as a whole."""
 
@@ -62,6 +72,7 @@ class Informer[T]:
     the kind have a status but no generation: of their metadata a change of the status looks like any other.
     ``optional`` kinds count as synced while the server does not serve them or does not let us see them.
     ``page_size`` is how many objects are in memory at once, as a whole, while they are listed.
+    ``came_or_went`` hears when ``served`` changes.
     """
 
     def __init__(
@@ -72,6 +83,8 @@ class Informer[T]:
         keep: Callable[[Object], T],
         change: Change[T],
         *,
+        gap: Gap = lambda since: None,
+        came_or_went: Callable[[], None] = lambda: None,
         selector: str = "",
         metadata_only: bool = False,
         optional: bool = False,
@@ -81,12 +94,16 @@ class Informer[T]:
     ) -> None:
         self.gvk, self.namespace, self.selector = gvk, namespace, selector
         self._api, self._keep, self._change, self._optional = api, keep, change, optional
+        self._gap, self._came_or_went = gap, came_or_went
         self._metadata_only, self._needs_generation = metadata_only, False
         self._forbidden, self._page_size = False, page_size
         self._read_timeout, self._backoff = read_timeout, backoff or Backoff()
         self._store: dict[tuple[str, str], _Entry[T]] = {}
         self._version: str | None = None
         self._listed_once = False
+        self._seen = -math.inf
+        self.served = True
+        """Whether the server has the kind, as far as we know."""
         self.synced = asyncio.Event()
         self.heard = math.inf
         """Loop time of the last sign of life from the server, once it was asked."""
@@ -142,6 +159,7 @@ class Informer[T]:
                 self._apply(event["type"], event["object"])
 
     async def _list(self, resource: Resource, path: str, view: _View) -> None:
+        asked = _now()
         try:
             items, version = await self._read_pages(path, self._page_size, view)
         except ApiError as error:
@@ -149,10 +167,11 @@ class Informer[T]:
                 raise
             log.info("the list expired between pages, asking for all at once", extra=self._fields())
             items, version = await self._read_pages(path, 0, view)
-        self._replace(items)
+        self._replace(items, asked)
         self._version = version
         self._heard()
         self._listed_once, self._forbidden = True, False
+        self._serves(True)
         self.synced.set()
         log.info("listed %d objects of %s", len(items), resource.plural, extra=self._fields())
 
@@ -166,18 +185,25 @@ class Informer[T]:
             items.update((_name(obj), self._entry(obj)) for obj in page.get("items") or [])
         return items, version
 
-    def _replace(self, items: dict[tuple[str, str], _Entry[T]]) -> None:
-        """Make the store equal to a list, telling every difference, deletions first."""
+    def _replace(self, items: dict[tuple[str, str], _Entry[T]], seen: float) -> None:
+        """
+        Make the store equal to a list that was true at ``seen`` or later, telling every difference, deletions
+        first, and then the gap. No event arrives later than a stream may be quiet, so it is no longer.
+        """
         for name in [name for name in self._store if name not in items]:
             self._remove(name)
         for name, entry in items.items():
             self._put(name, entry)
+        if self._listed_once:
+            self._gap(self._seen - self._read_timeout)
+        self._seen = seen
 
     def _apply(self, kind: str, obj: Object) -> None:
         """Take one watch event. Raises ApiError for an ERROR event."""
         self._heard()
         if kind == "ERROR":
             raise ApiError(int(obj.get("code") or 500), str(obj.get("message") or obj.get("reason")))
+        self._seen = self.heard
         self._backoff.reset()
         if kind == "DELETED":
             self._remove(_name(obj))
@@ -222,14 +248,17 @@ class Informer[T]:
         self._api.forget_resource(self.gvk)
         self._version = None
         self._heard()
-        self._replace({})
+        if self.served:
+            self._replace({}, self.heard)
         if self._optional:
             self.synced.set()
             self._listed_once = True
-            log.debug("not served, will ask again: %s", error.message, extra=self._fields())
+            if self.served:
+                log.info("not served, waiting for it: %s", error.message, extra=self._fields())
         else:
             self.synced.clear()
             log.warning("waiting for the kind to be installed: %s", error.message, extra=self._fields())
+        self._serves(False)
 
     def _not_allowed(self, error: ApiError) -> None:
         """
@@ -245,6 +274,11 @@ class Informer[T]:
         if not self._forbidden:
             log.warning("may not watch the kind, will ask again: %s", error.message, extra=self._fields())
         self._forbidden = True
+
+    def _serves(self, served: bool) -> None:
+        if self.served != served:
+            self.served = served
+            self._came_or_went()
 
     def _heard(self) -> None:
         self.heard = _now()

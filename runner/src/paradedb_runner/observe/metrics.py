@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from paradedb_runner.control.workqueue import WorkQueue
 from paradedb_runner.kube.objects import GroupVersionKind, Key, Object, metadata
 from paradedb_runner.observe.field_metrics import FieldCollector, Named
+from paradedb_runner.observe.turns import TurnCollector
 from paradedb_runner.version import VERSION
 from paradedb_runner.watches.model import FieldMetric
 
@@ -103,6 +104,8 @@ class Metrics:
         self._requests = Counter(
             "rest_client_requests_total", "Requests to the API server", ["method", "code"], registry=registry
         )
+        self._turns = TurnCollector(lambda: self._leads())
+        registry.register(self._turns)
         self._leader = Gauge(
             "leader_election_master_status", "1 if this replica is the leader", ["name"], registry=registry
         )
@@ -146,6 +149,10 @@ class Metrics:
         """A pass was left out."""
         self._skipped.labels(gvk.kind.lower()).inc()
 
+    def turn(self, key: Key, *, failed: bool) -> None:
+        """A resource that is still there was looked after, or was not since something failed."""
+        self._turns.ended(key, failed=failed)
+
     def storm(self, gvk: GroupVersionKind) -> None:
         """The dependents of a resource began to change too often."""
         self._storms.labels(gvk.kind.lower()).inc()
@@ -159,6 +166,7 @@ class Metrics:
         labels = (*key.gvk, key.namespace, key.name)
         if obj is None:
             self._created.remove(*labels)
+            self._turns.forget(key)
         else:
             created = datetime.fromisoformat(metadata(obj)["creationTimestamp"])
             self._created.labels(*labels).set(created.timestamp())
