@@ -1,6 +1,9 @@
 # Sourced after setup.sh: a running cluster that has the project's images and the operator.
 # shellcheck shell=bash
 
+# Of tools/images; operator and pgbouncer are the product's, the others the tests'.
+image_names=(operator pgbouncer test-database test-database-17b test-database-17-search test-prometheus)
+
 # The local cluster, started if need be; KUBECONFIG is set to it.
 ensure_cluster() {
     python3 "$root/tools/localcluster" start
@@ -27,9 +30,9 @@ require_reachable_nodes() {
     cat >&2 <<MESSAGE
 KUBECONFIG names a cluster of yours ($KUBECONFIG), whose nodes these tools cannot give images to. Either
   - build the images: python3 tools/images build all
-    bring the four archives to every node: python3 tools/images path operator (test-database, test-database-17b,
-    test-database-17-search), on a node with containerd: ctr --namespace k8s.io images import ARCHIVE
-    so that localhost/paradedb-operator:dev and localhost/paradedb-test:17, :17b and :17-search are there,
+    bring the archives to every node: python3 tools/images path NAME tells where that of NAME is, for each of
+    ${image_names[*]};
+    on a node with containerd: ctr --namespace k8s.io images import ARCHIVE
     and set PARADEDB_IMAGES_READY=1; or
   - unset KUBECONFIG, to use a local cluster.
 MESSAGE
@@ -44,7 +47,7 @@ ensure_images() {
     fi
     python3 "$root/tools/images" build all
     local name
-    for name in operator test-database test-database-17b test-database-17-search; do
+    for name in "${image_names[@]}"; do
         python3 "$root/tools/localcluster" load-image "$(python3 "$root/tools/images" path "$name")"
     done
 }

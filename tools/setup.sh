@@ -43,3 +43,4 @@ export ANSIBLE_ROLES_PATH=$root/roles
 export PYTHONPATH=$root/runner/src
 export ANSIBLE_LOCALHOST_WARNING=0 ANSIBLE_INVENTORY_UNPARSED_WARNING=0
 export PARADEDB_TOOLS_IMAGE=localhost/paradedb-operator:dev
+export PARADEDB_POOLER_IMAGE=localhost/paradedb-pgbouncer:dev

@@ -39,17 +39,96 @@ GOOD: dict[str, Spec] = {
         "monitoring": {"enabled": False, "port": 9187},
         "serviceType": "ClusterIP",
     },
-    "every later capability, switched off": {
+    "pooler": {
         "connectionPooling": {
-            "enabled": False,
+            "enabled": True,
+            "replicas": 50,
             "image": "registry.example.com:5000/pgbouncer@sha256:" + "0" * 64,
             "poolMode": "session",
             "maxClientConnections": 200,
             "defaultPoolSize": 25,
             "minPoolSize": 25,
             "reservePoolSize": 10,
+            "parameters": {
+                "query_wait_timeout": "30",
+                "server_reset_query": "DISCARD ALL",
+            },
             "resources": {"limits": {"memory": "256Mi"}},
         },
+    },
+    "long parameter of the pooler": {"connectionPooling": {"parameters": {"server_reset_query": "x" * 1024}}},
+    "pooler set up, switched off": {"connectionPooling": {"enabled": False, "replicas": 1}},
+    "users": {
+        "auth": {
+            "users": [
+                {"name": "app"},
+                {"name": "_reader-2", "databases": ["postgres"], "privileges": []},
+                {
+                    "name": "billing",
+                    "secretRef": {"name": "billing.password"},
+                    "databases": ["paradedb", "billing", "x$y-z"],
+                    "privileges": ["CONNECT", "CREATE", "TEMPORARY", "TEMP", "ALL"],
+                },
+            ]
+        }
+    },
+    "users with Secrets of their own, under any name": {
+        "auth": {
+            "users": [
+                {"name": name, "secretRef": {"name": "a"}}
+                for name in ("pooler", "credentials", "tls", "a_b", "a-b", "app_", "app$")
+            ]
+        }
+    },
+    "users with the same letters": {"auth": {"users": [{"name": "a_b"}, {"name": "ab"}, {"name": "_ab"}]}},
+    "as many users and databases as there may be": {
+        "auth": {
+            "users": [
+                {"name": f"{'u' * 60}_{i}", "databases": [f"{'d' * 60}_{j}" for j in range(50)]}
+                for i in range(50)
+            ]
+        },
+        "databases": [
+            {
+                "name": f"{'d' * 60}_{i}",
+                "owner": f"{'u' * 60}_{i}",
+                "extensions": [f"{'e' * 60}_{j}" for j in range(50)],
+            }
+            for i in range(50)
+        ],
+    },
+    "databases": {
+        "auth": {"users": [{"name": "app"}]},
+        "databases": [
+            {"name": "shop", "owner": "app", "extensions": ["pg_trgm", "uuid-ossp"]},
+            {"name": "paradedb", "owner": "app"},
+            {"name": "_x$y-z"},
+        ],
+    },
+    "network policies": {
+        "networkPolicy": {
+            "enabled": True,
+            "clients": [
+                {"podSelector": {}},
+                {
+                    "podSelector": {"matchLabels": {"app": "shop", "example.com/team": ""}},
+                    "namespaceSelector": {
+                        "matchExpressions": [
+                            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]},
+                            {"key": "restricted", "operator": "DoesNotExist"},
+                        ]
+                    },
+                },
+                {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.255.255.255/32"]}},
+                {"ipBlock": {"cidr": "0.0.0.0/0"}},
+                {"ipBlock": {"cidr": "2001:db8::/64", "except": ["2001:db8::1/128"]}},
+                {"ipBlock": {"cidr": "::/0"}},
+            ],
+            "metrics": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}] * 32,
+        }
+    },
+    "network policies set up, switched off": {"networkPolicy": {"enabled": False, "clients": []}},
+    "backup, switched off": {
         "backup": {
             "enabled": False,
             "schedule": "*/15 0-6,22 1,15 JAN-MAR MON",
@@ -62,11 +141,15 @@ GOOD: dict[str, Spec] = {
                 "secretRef": {"name": "s3-credentials"},
             },
         },
+    },
+    "monitoring": {
         "monitoring": {
-            "enabled": False,
+            "enabled": True,
             "image": "prometheuscommunity/postgres-exporter:v0.18.1",
             "port": 9188,
-            "serviceMonitor": {"enabled": False, "labels": {"release": "prometheus"}, "interval": "1m"},
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "1m"},
+            "prometheusRule": {"enabled": True, "labels": {"example.com/role": "alert-rules", "empty": ""}},
+            "resources": {"requests": {"cpu": "10m"}},
             "customQueries": {"size": "query: SELECT 1"},
         },
     },
@@ -164,6 +247,8 @@ def _contained(wanted: Any, stored: Any) -> bool:
     """Whether everything in ``wanted`` is in ``stored``; defaults may come on top."""
     if isinstance(wanted, dict):
         return all(key in stored and _contained(value, stored[key]) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return len(wanted) == len(stored) and all(map(_contained, wanted, stored))
     return bool(wanted == stored)
 
 
@@ -204,11 +289,14 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
         "connectionPooling",
         "backup",
         "monitoring",
+        "networkPolicy",
         "replication",
     ]
     spec: Spec = {part: {} for part in parts}
     spec["storage"]["walStorage"] = {}
-    spec["monitoring"]["serviceMonitor"] = {}
+    spec["monitoring"] |= {"serviceMonitor": {}, "prometheusRule": {}}
+    spec["auth"]["users"] = [{"name": "app"}]
+    spec["databases"] = [{"name": "shop"}]
     spec["backup"]["pvc"] = {}
     spec["tls"]["certManager"] = {"enabled": False, "issuerRef": {"name": "ca"}}
     stored = paradedbs.try_create(spec)["spec"]
@@ -218,13 +306,19 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
         "reclaimPolicy": "Retain",
         "walStorage": {"size": "5Gi"},
     }
-    assert stored["auth"] == {"database": "paradedb"}
+    assert stored["auth"] == {
+        "database": "paradedb",
+        "users": [{"name": "app", "privileges": ["CONNECT"]}],
+    }
+    assert stored["databases"] == [{"name": "shop"}]
+    assert stored["networkPolicy"] == {"enabled": False}
     assert stored["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": False}
     assert stored["replication"] == REPLICATION
     assert stored["tls"]["enabled"] is False
     assert stored["tls"]["certManager"]["issuerRef"] == {"name": "ca", "kind": "Issuer"}
     assert stored["connectionPooling"] == {
         "enabled": False,
+        "replicas": 2,
         "poolMode": "transaction",
         "maxClientConnections": 100,
         "defaultPoolSize": 20,
@@ -241,6 +335,7 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
         "enabled": False,
         "port": 9187,
         "serviceMonitor": {"enabled": False, "interval": "30s"},
+        "prometheusRule": {"enabled": False},
     }
 
 
@@ -268,6 +363,10 @@ def test_kubectl_apply_refuses_unknown_fields(paradedbs: ParadeDBs) -> None:
         ".spec.replication",
         ".spec.storage",
         ".spec.auth.users",
+        ".spec.databases",
+        ".spec.connectionPooling",
+        ".spec.monitoring",
+        ".spec.networkPolicy.clients",
         ".spec.affinity",
         ".status",
         ".status.instances",

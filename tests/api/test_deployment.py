@@ -36,19 +36,20 @@ def test_every_overlay_builds(overlay: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlay", "image"),
+    ("overlay", "image", "pooler"),
     [
-        ("manager", "paradedb/paradedb-operator:0.1.0"),
-        ("default", "paradedb/paradedb-operator:0.1.0"),
-        ("local", "localhost/paradedb-operator:dev"),
+        ("manager", "paradedb/paradedb-operator:0.1.0", "paradedb/paradedb-pgbouncer:0.1.0"),
+        ("default", "paradedb/paradedb-operator:0.1.0", "paradedb/paradedb-pgbouncer:0.1.0"),
+        ("local", "localhost/paradedb-operator:dev", "localhost/paradedb-pgbouncer:dev"),
     ],
 )
-def test_the_image_is_the_tools_image(overlay: str, image: str) -> None:
+def test_the_operator_knows_its_images(overlay: str, image: str, pooler: str) -> None:
     deployment = one(build(overlay), "Deployment", "paradedb-operator-controller-manager")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     environment = {item["name"]: item.get("value") for item in container["env"]}
     assert container["image"] == image
     assert environment["PARADEDB_TOOLS_IMAGE"] == image
+    assert environment["PARADEDB_POOLER_IMAGE"] == pooler
 
 
 def test_everything_is_in_default() -> None:
@@ -132,6 +133,10 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
         ("services", "get list watch create patch delete"),
         ("serviceaccounts", "get list watch create patch delete"),
         ("persistentvolumeclaims", "list patch delete"),
+        ("networkpolicies.networking.k8s.io", "get list watch create patch delete"),
+        ("servicemonitors.monitoring.coreos.com", "get list watch create patch delete"),
+        ("prometheusrules.monitoring.coreos.com", "get list watch create patch delete"),
+        ("podmonitors.monitoring.coreos.com", ""),
         ("poddisruptionbudgets.policy", "get list watch create patch delete"),
         ("certificates.cert-manager.io", "get list create patch delete"),
         ("issuers.cert-manager.io", ""),
@@ -140,6 +145,9 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
         ("pods/eviction", ""),
         ("events", "create patch"),
         ("events.events.k8s.io", ""),
+        ("deployments.apps", "get list watch create patch delete"),
+        ("deployments.apps/scale", ""),
+        ("replicasets.apps", ""),
         ("statefulsets.apps", "get list watch create patch delete"),
         ("roles.rbac.authorization.k8s.io", "get list watch create patch delete"),
         ("rolebindings.rbac.authorization.k8s.io", "get list watch create patch delete"),

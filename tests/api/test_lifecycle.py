@@ -1,7 +1,7 @@
 """Stored ParadeDBs: what may change, what may not, and how they are shown.
 
 Changes are tried with a dry run, so an operator that happens to run in the cluster is given nothing to do but
-five databases that are deleted again.
+six databases that are deleted again.
 """
 
 from __future__ import annotations
@@ -176,6 +176,10 @@ def test_a_size_that_could_not_be_had_can_be_put_back(paradedbs: ParadeDBs, fail
         {"auth": {"superuserSecretRef": {"name": "mine"}}},
         {"auth": {"pgHBA": ["host all all all reject"]}},
         {"auth": None},
+        {"auth": {"users": [{"name": "app"}]}, "databases": [{"name": "shop", "owner": "app"}]},
+        {"connectionPooling": {"enabled": True, "replicas": 3, "parameters": {"query_timeout": "9"}}},
+        {"monitoring": {"enabled": True, "port": 9999, "prometheusRule": {"enabled": True}}},
+        {"networkPolicy": {"enabled": True, "clients": [{"podSelector": {}}]}},
         {"image": "paradedb/paradedb:17-v0.25.4"},
         {"postgresConfig": {"work_mem": "8MB"}},
         {"resources": {"limits": {"memory": "1Gi"}}},
@@ -261,6 +265,7 @@ def test_status_tells_of_every_instance(paradedbs: ParadeDBs, plain: str) -> Non
         ),
         ({"lastBackup": "yesterday"}, "status.lastBackup: Invalid value"),
         ({"tls": {"expires": "tomorrow"}}, "status.tls.expires: Invalid value"),
+        ({"users": [{"secretName": "a"}]}, "status.users[0].name: Required value"),
         ({"instances": [{"role": "primary"}]}, "status.instances[0].name: Required value"),
         ({"instances": [{"name": "a-0", "role": "master"}]}, "status.instances[0].role: Unsupported value"),
         ({"instances": [{"name": "a-0", "lagBytes": -1}]}, "status.instances[0].lagBytes: Invalid value"),
@@ -271,6 +276,25 @@ def test_bad_status_is_refused(
     paradedbs: ParadeDBs, plain: str, status: dict[str, Any], refusal: str
 ) -> None:
     assert refusal in message(lambda: paradedbs.try_subresource(plain, "status", {"status": status}))
+
+
+def test_status_tells_where_to_connect_and_as_whom(paradedbs: ParadeDBs, plain: str) -> None:
+    users = [{"name": "app", "secretName": f"{plain}-app"}, {"name": "reader", "secretName": "mine"}]
+    status = {"poolerEndpoint": f"{plain}-pooler.default.svc:5432", "users": users}
+    stored = paradedbs.try_subresource(plain, "status", {"status": status})["status"]
+    assert stored | status == stored
+
+
+def test_a_user_cannot_go_while_it_owns_a_database(paradedbs: ParadeDBs) -> None:
+    owned = {"auth": {"users": [{"name": "app"}]}, "databases": [{"name": "shop", "owner": "app"}]}
+    name = paradedbs.create(NOWHERE | {"paused": True} | owned)
+    try:
+        refusal = message(lambda: paradedbs.try_change(name, {"auth": {"users": None}}))
+        assert "spec.databases: Invalid value: the owner of a database must be one of auth.users" in refusal
+        assert paradedbs.try_change(name, {"auth": {"users": None}, "databases": [{"name": "shop"}]})
+        assert paradedbs.try_change(name, {"auth": {"users": None}, "databases": None})
+    finally:
+        paradedbs.delete(name)
 
 
 def test_scale_subresource(paradedbs: ParadeDBs, plain: str) -> None:

@@ -1,4 +1,4 @@
-"""The manifests with another operator image, set as docs/install.md tells; no cluster is needed."""
+"""The manifests with other images, set as docs/install.md tells; no cluster is needed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,39 @@ from apiserver import DEPLOY
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 
-def set_image(kustomization: Path, image: str) -> None:
-    """Name the operator's image in a kustomization."""
+def set_images(kustomization: Path, images: dict[str, str]) -> None:
+    """Name other images in a kustomization."""
     settings = yaml.safe_load(kustomization.read_text())
-    name, tag = image.rsplit(":", 1)
-    settings["images"] = [{"name": "paradedb/paradedb-operator", "newName": name, "newTag": tag}]
+    settings["images"] = [
+        {"name": f"paradedb/{which}", "newName": image.rpartition(":")[0], "newTag": image.rpartition(":")[2]}
+        for which, image in images.items()
+    ]
     kustomization.write_text(yaml.safe_dump(settings))
 
 
 @pytest.mark.parametrize("overlay", ["manager", "default", "local"])
-def test_database_pods_get_the_image_that_is_set(tmp_path: Path, overlay: str) -> None:
+def test_the_operator_is_told_of_the_images_that_are_set(tmp_path: Path, overlay: str) -> None:
     image = "registry.example.com:5000/team/paradedb-operator:1.2.3"
+    pooler = "registry.example.com:5000/team/bouncer:4.5.6"
     deploy = shutil.copytree(DEPLOY, tmp_path / "deploy")
-    set_image(deploy / overlay / "kustomization.yaml", image)
+    images = {"paradedb-operator": image, "paradedb-pgbouncer": pooler}
+    set_images(deploy / overlay / "kustomization.yaml", images)
     command = ["kubectl", "kustomize", str(deploy / overlay)]
     built = subprocess.run(command, capture_output=True, text=True, check=True)
     (deployment,) = [item for item in yaml.safe_load_all(built.stdout) if item["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     environment = {item["name"]: item.get("value") for item in container["env"]}
     assert (container["image"], environment["PARADEDB_TOOLS_IMAGE"]) == (image, image)
+    assert environment["PARADEDB_POOLER_IMAGE"] == pooler
+
+
+def test_only_images_are_rewritten() -> None:
+    command = ["kubectl", "kustomize", str(DEPLOY / "local")]
+    built = subprocess.run(command, capture_output=True, text=True, check=True)
+    (deployment,) = [item for item in yaml.safe_load_all(built.stdout) if item["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    fields = {item["name"]: item["valueFrom"] for item in container["env"] if "valueFrom" in item}
+    assert fields == {
+        "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+    }

@@ -24,6 +24,18 @@ def _user(**fields: Any) -> Spec:
     return {"auth": {"users": [USER | fields]}}
 
 
+def _users(*names: str) -> Spec:
+    return {"auth": {"users": [{"name": name} for name in names]}}
+
+
+def _pooler(**parameters: Any) -> Spec:
+    return {"connectionPooling": {"parameters": parameters}}
+
+
+def _peer(of: str = "clients", **fields: Any) -> Spec:
+    return {"networkPolicy": {of: [fields]}}
+
+
 def _backup(**fields: Any) -> Spec:
     return {"backup": fields}
 
@@ -42,20 +54,7 @@ def _replication(replicas: int = 3, **fields: Any) -> Spec:
 
 # What every refusal must say, by what was asked for.
 NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
-    "pooler": (
-        {"connectionPooling": {"enabled": True}},
-        "spec.connectionPooling.enabled: Forbidden: the connection",
-    ),
     "backup": (_backup(enabled=True, s3=S3), "spec.backup.enabled: Forbidden: backups are not available"),
-    "exporter": (
-        {"monitoring": {"enabled": True}},
-        "spec.monitoring.enabled: Forbidden: the metrics exporter is not",
-    ),
-    "ServiceMonitor": (
-        {"monitoring": {"serviceMonitor": {"enabled": True}}},
-        "spec.monitoring.serviceMonitor.enabled: Forbidden: ServiceMonitors are not available",
-    ),
-    "users": ({"auth": {"users": [USER]}}, "spec.auth.users: Forbidden: additional users are not available"),
 }
 
 GENERAL: dict[str, tuple[Spec, str]] = {
@@ -245,31 +244,9 @@ AUTH: dict[str, tuple[Spec, str]] = {
         {"auth": {"superuserSecretRef": {"name": "A/B"}}},
         "spec.auth.superuserSecretRef.name: Invalid value",
     ),
-    "user called pg_*": (
-        _user(name="pg_monitor"),
-        "spec.auth.users[0].name: Invalid value: postgres, public, none",
-    ),
-    "user called postgres": (
-        _user(name="postgres"),
-        "spec.auth.users[0].name: Invalid value: postgres, public",
-    ),
-    "the operator's user": (
-        _user(name="paradedb_rewind"),
-        "spec.auth.users[0].name: Invalid value: postgres, public",
-    ),
-    "quoted user": (_user(name='a"b'), "spec.auth.users[0].name: Invalid value: a user's name must start"),
-    "user without Secret": (
-        {"auth": {"users": [{"name": "app"}]}},
-        "spec.auth.users[0].secretRef: Required value",
-    ),
     "user with a foreign Secret": (
         _user(secretRef={"name": "a", "namespace": "b"}),
         "spec.auth.users[0].secretRef.namespace: Forbidden: the Secret must be in the same namespace",
-    ),
-    "same user twice": ({"auth": {"users": [USER, USER]}}, "spec.auth.users[1]: Duplicate value"),
-    "SQL in a privilege": (
-        _user(privileges=["ALL; DROP"]),
-        "spec.auth.users[0].privileges[0]: Invalid value",
     ),
     "rule with a wrong type": (
         _hba("hosts all all all md5"),
@@ -312,6 +289,125 @@ AUTH: dict[str, tuple[Spec, str]] = {
     },
     "rule too long": (_hba("host all all all md5 " + "x" * 1024), "spec.auth.pgHBA[0]: Too long"),
     "too many rules": ({"auth": {"pgHBA": ["host all all all md5"] * 101}}, "spec.auth.pgHBA: Too many"),
+}
+
+USERS: dict[str, tuple[Spec, str]] = {
+    **{
+        f"user called {name}": (
+            _user(name=name),
+            "spec.auth.users[0].name: Invalid value: postgres, public, none and names that start with pg_",
+        )
+        for name in (
+            *("pg_monitor", "postgres", "public", "none", "paradedb_replication", "paradedb_rewind"),
+            *("paradedb_pooler", "paradedb_exporter", "paradedb_users"),
+        )
+    },
+    **{
+        f"user called {name!r}": (
+            _user(name=name),
+            "spec.auth.users[0].name: Invalid value: a user's name must start",
+        )
+        for name in ('a"b', "App", "1a", "a b", "a;", "é", "a\n", "$a", "-a")
+    },
+    "user without a name": ({"auth": {"users": [{}]}}, "spec.auth.users[0].name: Required value"),
+    "empty name": (_user(name=""), "spec.auth.users[0].name: Invalid value"),
+    "long name": (_user(name="a" * 64), "spec.auth.users[0].name: Too long"),
+    "user with a foreign Secret": (
+        _user(secretRef={"name": "a", "namespace": "b"}),
+        "spec.auth.users[0].secretRef.namespace: Forbidden: the Secret must be in the same namespace",
+    ),
+    "Secret without a name": (_user(secretRef={}), "spec.auth.users[0].secretRef.name: Required value"),
+    "same user twice": ({"auth": {"users": [USER, USER]}}, "spec.auth.users[1]: Duplicate value"),
+    "too many users": (
+        {"auth": {"users": [{"name": f"u{i}"} for i in range(51)]}},
+        "spec.auth.users: Too many",
+    ),
+    **{
+        f"{name}, whose generated Secret is the operator's": (
+            _users(name),
+            "spec.auth.users[0]: Invalid value: the Secret generated for users called ca, credentials",
+        )
+        for name in ("ca", "credentials", "exporter", "patroni", "pooler", "tls")
+    },
+    **{
+        f"{name}, whose generated Secret cannot be": (
+            _users(name, "app"),
+            "spec.auth.users[0]: Invalid value: a user without a secretRef must have a name that ends with",
+        )
+        for name in ("app_", "app-", "app$")
+    },
+    **{
+        f"{one} and {other}, with one generated Secret": (
+            _users(one, "app", other),
+            "spec.auth.users: Invalid value: two users would have the same generated Secret",
+        )
+        for one, other in (("a_b", "a-b"), ("a$b", "a-b"), ("a$_b", "a_-b"), ("_a$b-c", "_a-b_c"))
+    },
+    **{
+        f"privilege {privilege}": (
+            _user(privileges=["CONNECT", privilege]),
+            f'spec.auth.users[0].privileges[1]: Unsupported value: "{privilege}": supported values: ',
+        )
+        for privilege in ("SELECT", "connect", "ALL PRIVILEGES", "ALL; DROP", "SUPERUSER", "")
+    },
+    "privilege twice": (_user(privileges=["ALL", "ALL"]), "spec.auth.users[0].privileges[1]: Duplicate"),
+    "database of a user": (
+        _user(databases=["Shop"]),
+        "spec.auth.users[0].databases[0]: Invalid value: a database's name must start with a lower-case",
+    ),
+    "template of a user": (
+        _user(databases=["template1", "shop"]),
+        "spec.auth.users[0].databases[0]: Invalid value: users must not have privileges on template0",
+    ),
+    "database of a user twice": (
+        _user(databases=["shop", "shop"]),
+        "spec.auth.users[0].databases[1]: Duplicate",
+    ),
+    "user of no database": (_user(databases=[]), "spec.auth.users[0].databases: Invalid value"),
+    "rights as a field": (_user(superuser=True), 'unknown field "spec.auth.users[0].superuser"'),
+}
+
+DATABASES: dict[str, tuple[Spec, str]] = {
+    **{
+        f"database {name!r}": (
+            {"databases": [{"name": name}]},
+            "spec.databases[0].name: Invalid value: a database's name must start with a lower-case letter",
+        )
+        for name in ("Shop", "a b", 'a"; DROP DATABASE x; --', "1a", "a\n")
+    },
+    **{
+        f"database {name}": (
+            {"databases": [{"name": name}]},
+            "spec.databases[0].name: Invalid value: databases must not name template0, template1 or postgres",
+        )
+        for name in ("template0", "template1", "postgres")
+    },
+    "database without a name": ({"databases": [{}]}, "spec.databases[0].name: Required value"),
+    "long name of a database": ({"databases": [{"name": "a" * 64}]}, "spec.databases[0].name: Too long"),
+    "database twice": (
+        {"databases": [{"name": "a"}, {"name": "a"}]},
+        "spec.databases[1]: Duplicate value",
+    ),
+    "too many databases": (
+        {"databases": [{"name": f"d{i}"} for i in range(51)]},
+        "spec.databases: Too many",
+    ),
+    "owner, and no users": (
+        {"databases": [{"name": "a", "owner": "app"}]},
+        "spec.databases: Invalid value: the owner of a database must be one of auth.users",
+    ),
+    "owner that is no user": (
+        _users("app") | {"databases": [{"name": "a", "owner": "app"}, {"name": "b", "owner": "postgres"}]},
+        "spec.databases: Invalid value: the owner of a database must be one of auth.users",
+    ),
+    "extension of a database": (
+        {"databases": [{"name": "a", "extensions": ["x; --"]}]},
+        "spec.databases[0].extensions[0]: Invalid value: an extension's name must start",
+    ),
+    "extension of a database twice": (
+        {"databases": [{"name": "a", "extensions": ["hstore", "hstore"]}]},
+        "spec.databases[0].extensions[1]: Duplicate value",
+    ),
 }
 
 CONTROLLED_SETTINGS = (
@@ -394,7 +490,15 @@ EXTENSIONS: dict[str, tuple[Spec, str]] = {
     ),
 }
 
-LATER: dict[str, tuple[Spec, str]] = {
+POOLER: dict[str, tuple[Spec, str]] = {
+    "no pooler pod": (
+        {"connectionPooling": {"replicas": 0}},
+        "spec.connectionPooling.replicas: Invalid value: 0",
+    ),
+    "too many pooler pods": (
+        {"connectionPooling": {"replicas": 51}},
+        "spec.connectionPooling.replicas: Invalid value: 51",
+    ),
     "unknown pool mode": (
         {"connectionPooling": {"poolMode": "query"}},
         "spec.connectionPooling.poolMode: Unsupported",
@@ -407,6 +511,58 @@ LATER: dict[str, tuple[Spec, str]] = {
         {"connectionPooling": {"minPoolSize": 21}},
         "spec.connectionPooling.minPoolSize: Invalid value: connectionPooling.minPoolSize must not be above",
     ),
+    **{
+        f"parameter {name}": (
+            _pooler(query_timeout="1", **{name: "1"}),
+            "spec.connectionPooling.parameters: Invalid value: pool_mode, max_client_conn, default_",
+        )
+        for name in (
+            *("pool_mode", "max_client_conn", "default_pool_size", "min_pool_size", "reserve_pool_size"),
+        )
+    },
+    **{
+        f"parameter {name}": (
+            _pooler(query_timeout="1", **{name: "1"}),
+            "spec.connectionPooling.parameters: Invalid value: connectionPooling.parameters can have these",
+        )
+        for name in (
+            *("auth_type", "auth_query", "listen_port", "unix_socket_dir", "logfile", "pidfile", "user"),
+            *(
+                "server_tls_sslmode",
+                "verbose",
+                "no_such_setting",
+                "Query_Timeout",
+                "%include",
+                "[databases]",
+                "",
+            ),
+        )
+    },
+    **{
+        f"parameter with {what}": (
+            _pooler(server_reset_query=value),
+            "spec.connectionPooling.parameters[server_reset_query]: Invalid value: the value of a setting in "
+            "connectionPooling.parameters must be one line",
+        )
+        for what, value in (
+            *(("a line break", "a\nlisten_port = 1"), ("a carriage return", "a\rb"), ("NUL", "a\0b")),
+        )
+    },
+    "parameter as number": (
+        _pooler(query_timeout=1),
+        "spec.connectionPooling.parameters.query_timeout: Invalid value",
+    ),
+    "parameter too long": (
+        _pooler(server_reset_query="x" * 1025),
+        "spec.connectionPooling.parameters.server_reset_query: Too long",
+    ),
+    "too many parameters": (
+        _pooler(**{f"setting_{i}": "1" for i in range(101)}),
+        "spec.connectionPooling.parameters: Too many",
+    ),
+}
+
+BACKUP: dict[str, tuple[Spec, str]] = {
     "two backup stores": (
         _backup(s3=S3, pvc={}),
         "spec.backup: Invalid value: backup.s3 and backup.pvc exclude",
@@ -438,19 +594,56 @@ LATER: dict[str, tuple[Spec, str]] = {
         "spec.backup.s3.secretRef: Required value",
     ),
     "tiny backup volume": (_backup(pvc={"size": "1Mi"}), "backup.pvc.size must be at least 256Mi"),
+}
+
+MONITORING: dict[str, tuple[Spec, str]] = {
     "port 0": ({"monitoring": {"port": 0}}, "spec.monitoring.port: Invalid value: 0"),
     "port 65536": ({"monitoring": {"port": 65536}}, "spec.monitoring.port: Invalid value: 65536"),
     "PostgreSQL's port": (
         {"monitoring": {"port": 5432}},
         "spec.monitoring.port: Invalid value: monitoring.port 5432",
     ),
+    "Patroni's port": (
+        {"monitoring": {"enabled": True, "port": 8008}},
+        "spec.monitoring.port: Invalid value: monitoring.port 5432 and 8008 are taken",
+    ),
     "scrape interval": (
         {"monitoring": {"serviceMonitor": {"interval": "often"}}},
         "spec.monitoring.serviceMonitor.interval: Invalid value: monitoring.serviceMonitor.interval must be",
     ),
+    **{
+        f"{part} with the label {name!r}": (
+            {"monitoring": {part: {"labels": {name: "a"}}}},
+            f"spec.monitoring.{part}.labels: Invalid value: monitoring.{part}.labels must have label names",
+        )
+        for part in ("serviceMonitor", "prometheusRule")
+        for name in ("a b", "a/b/c", "-a", "", "Example.com/a")
+    },
+    **{
+        f"{part} with the label's value {value!r}": (
+            {"monitoring": {part: {"labels": {"a": value}}}},
+            f"spec.monitoring.{part}.labels.a: ",
+        )
+        for part in ("serviceMonitor", "prometheusRule")
+        for value in ("a b", "-", "a" * 64)
+    },
+    **{
+        f"query called {name!r}": (
+            {"monitoring": {"customQueries": {name: "query: SELECT 1"}}},
+            "spec.monitoring.customQueries: Invalid value: monitoring.customQueries keys begin the names",
+        )
+        for name in ("a-b", "1a", "../a", "a" * 128, "")
+    },
+    **{
+        f"query called {name!r}": (
+            {"monitoring": {"customQueries": {"mine": "query: SELECT 1", name: "query: SELECT 1"}}},
+            "spec.monitoring.customQueries: Invalid value: monitoring.customQueries keys must not begin with",
+        )
+        for name in ("pg_up", "paradedb_size", "go_", "up_")
+    },
 }
 
-LATER |= {
+IMAGES_AND_RESOURCES: dict[str, tuple[Spec, str]] = {
     f"{part} with {what}": ({part: {field: value}}, f"spec.{part}.{field}: Invalid value: {message}")
     for part in ("connectionPooling", "monitoring")
     for what, field, value, message in (
@@ -464,6 +657,79 @@ LATER |= {
         ),
     )
 }
+
+NETWORK: dict[str, tuple[Spec, str]] = {}
+for _of in ("clients", "metrics"):
+    _field = f"spec.networkPolicy.{_of}"
+    NETWORK |= {
+        f"{_of}: peer without anything": (
+            _peer(_of),
+            f"{_field}[0]: Invalid value: networkPolicy.{_of} must name podSelector, namespaceSelector or",
+        ),
+        f"{_of}: block of addresses of pods": (
+            _peer(_of, podSelector={}, ipBlock={"cidr": "10.0.0.0/8"}),
+            f"{_field}[0].ipBlock: Invalid value: ipBlock excludes podSelector and namespaceSelector",
+        ),
+        f"{_of}: block of addresses of namespaces": (
+            _peer(_of, namespaceSelector={}, ipBlock={"cidr": "10.0.0.0/8"}),
+            f"{_field}[0].ipBlock: Invalid value: ipBlock excludes podSelector and namespaceSelector",
+        ),
+        f"{_of}: block without addresses": (
+            _peer(_of, ipBlock={"except": ["10.0.0.0/8"]}),
+            f"{_field}[0].ipBlock.cidr: Required value",
+        ),
+        **{
+            f"{_of}: block {cidr!r}": (
+                _peer(_of, ipBlock={"cidr": cidr}),
+                f"{_field}[0].ipBlock.cidr: Invalid value: cidr must be a block of addresses",
+            )
+            for cidr in (
+                *(
+                    "10.0.0.0",
+                    "10.0.0/8",
+                    "10.0.0.256/8",
+                    "10.0.0.0/33",
+                    "::/129",
+                    "::",
+                    "a",
+                    "",
+                    "10.0.0.0/8\n",
+                ),
+            )
+        },
+        f"{_of}: block without a block": (
+            _peer(_of, ipBlock={"cidr": "10.0.0.0/8", "except": ["10.2.0.0", "10.1.0.0/16"]}),
+            f"{_field}[0].ipBlock.except[0]: Invalid value: except must be a block of addresses",
+        ),
+        f"{_of}: too many": (
+            {"networkPolicy": {_of: [{"podSelector": {}}] * 33}},
+            f"{_field}: Too many",
+        ),
+        f"{_of}: misspelt": (_peer(_of, podSelectors={}), f'unknown field "{_field}[0].podSelectors"'),
+    }
+    for _selector in ("podSelector", "namespaceSelector"):
+        NETWORK |= {
+            f"{_of}: {_selector} with the label {name!r}": (
+                _peer(_of, **{_selector: {"matchLabels": {name: "a"}}}),
+                f"{_field}[0].{_selector}.matchLabels: Invalid value: matchLabels must have label names as",
+            )
+            for name in ("a b", "a/b/c", "")
+        }
+        NETWORK |= {
+            f"{_of}: {_selector} where {expression}": (
+                _peer(_of, **{_selector: {"matchExpressions": [{"key": "a"} | expression]}}),
+                f"{_field}[0].{_selector}.matchExpressions[0].{refusal}",
+            )
+            for expression, refusal in (
+                ({"operator": "In"}, "values: Invalid value: values are needed with the operators In and"),
+                ({"operator": "NotIn", "values": []}, "values: Invalid value: values are needed"),
+                ({"operator": "Exists", "values": ["a"]}, "values: Invalid value: values are needed"),
+                ({"operator": "in", "values": ["a"]}, "operator: Unsupported value"),
+                ({}, "operator: Required value"),
+                ({"key": "a b", "operator": "Exists"}, "key: Invalid value"),
+                ({"operator": "In", "values": ["a b"]}, "values[0]: Invalid value"),
+            )
+        }
 
 PODS: dict[str, tuple[Spec, str]] = {
     "root pod": (
@@ -515,9 +781,15 @@ CASES = (
     | STORAGE
     | RESOURCES
     | AUTH
+    | USERS
+    | DATABASES
     | SETTINGS
     | EXTENSIONS
-    | LATER
+    | POOLER
+    | BACKUP
+    | MONITORING
+    | IMAGES_AND_RESOURCES
+    | NETWORK
     | PODS
 )
 

@@ -130,7 +130,8 @@ def _of_the_collection(module: str, name: str) -> set[str]:
         f"import json; from ansible_collections.paradedb.db.plugins.module_utils import {module}; "
         f"print(json.dumps(list({module}.{name})))"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "collections")}
+    path = os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / "collections"))
+    environment = os.environ | {"PYTHONPATH": path}
     answer = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
@@ -157,6 +158,34 @@ def test_the_collection_knows_the_same_authentication_methods(schema: Object) ->
     patterns = [rule["rule"] for rule in rules["x-kubernetes-validations"]]
     (methods,) = [match[1] for rule in patterns if (match := re.search(r"\((trust[^)]*)\)", rule))]
     assert set(methods.split("|")) == _of_the_collection("hba", "_METHODS")
+
+
+def test_the_collection_takes_the_same_settings_of_the_pooler(schema: Object) -> None:
+    rules = schema["properties"]["spec"]["properties"]["connectionPooling"]["properties"]["parameters"]
+    own, taken = (_names(rule["rule"]) for rule in rules["x-kubernetes-validations"])
+    assert own == _of_the_collection("pgbouncer", "_FIELDS")
+    assert taken == _of_the_collection("pgbouncer", "_KIND")
+    told = rules["x-kubernetes-validations"][1]["message"].partition(": ")[2]
+    assert set(told.split(", ")) == taken
+
+
+def test_the_collection_reserves_the_same_metrics(schema: Object) -> None:
+    queries = schema["properties"]["spec"]["properties"]["monitoring"]["properties"]["customQueries"]
+    (rule,) = [item["rule"] for item in queries["x-kubernetes-validations"] if "startsWith" in item["rule"]]
+    assert _names(rule) == _of_the_collection("exporter_queries", "_RESERVED")
+
+
+def test_the_collection_reserves_the_same_users(schema: Object) -> None:
+    users = schema["properties"]["spec"]["properties"]["auth"]["properties"]["users"]["items"]
+    rules = [rule["rule"] for rule in users["properties"]["name"]["x-kubernetes-validations"]]
+    (reserved,) = [_names(rule) - {"pg_"} for rule in rules if "self in [" in rule]
+    assert reserved == _of_the_collection("names", "RESERVED_USERS")
+
+
+def test_the_collection_keeps_the_same_names_of_secrets(schema: Object) -> None:
+    users = schema["properties"]["spec"]["properties"]["auth"]["properties"]["users"]["items"]
+    (kept,) = [_names(rule["rule"]) for rule in users["x-kubernetes-validations"] if " in [" in rule["rule"]]
+    assert {f"orders-{name}" for name in kept} == _of_the_collection("credentials", "own_names('orders')")
 
 
 def test_the_field_reference_is_up_to_date() -> None:

@@ -21,7 +21,12 @@ OPERATOR_NAMESPACE = "paradedb-operator-system"
 PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"  # an annotation
 
 # Kinds the operator makes for a ParadeDB.
-OWNED_KINDS = "statefulset,service,configmap,secret,serviceaccount,role,rolebinding"
+OWNED_KINDS = (
+    "statefulset,deployment,service,configmap,secret,serviceaccount,role,rolebinding,"
+    "poddisruptionbudget,networkpolicy"
+)
+
+_PASS = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["paradedb"]}]
 
 _KUBECTL = (
     ["kubectl"] if shutil.which("kubectl") else [sys.executable, str(ROOT / "tools/localcluster"), "kubectl"]
@@ -63,6 +68,15 @@ def play(playbook: str, *variables: str) -> subprocess.CompletedProcess[str]:
         ["ansible-playbook", f"playbooks/{playbook}.yml", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def scenario(name: str) -> None:
+    """Run a molecule scenario as a person does; what it said is shown when it fails, else its end."""
+    done = subprocess.run(
+        ["molecule", "test", "-s", name], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
+    print(done.stdout[-3000:])
 
 
 def eventually(what: str, holds: Callable[[], Any], seconds: float = 120) -> Any:
@@ -217,6 +231,29 @@ def remove(database: ParadeDB) -> None:
         database.delete()
     eventually("the pods are gone", lambda: not database.pod())
     kubectl("-n", database.namespace, "delete", "pvc", "-l", f"app.kubernetes.io/instance={database.name}")
+
+
+def versions(database: ParadeDB) -> dict[str, str]:
+    """The resourceVersion of every owned object."""
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for item in database.owned()
+        # Patroni renews its leader lock for as long as it lives.
+        if not item["metadata"]["name"].endswith("-leader")
+    }
+
+
+def make_pass(database: ParadeDB, directory: str, *arguments: str) -> str:
+    """Make the operator's pass by hand; what Ansible said."""
+    playbook = Path(directory) / "pass.yml"
+    playbook.write_text(json.dumps(_PASS))
+    meta = {"ansible_operator_meta": {"name": database.name, "namespace": database.namespace}}
+    done = subprocess.run(
+        ["ansible-playbook", str(playbook), "-e", json.dumps(meta), *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 class PhaseWatch:

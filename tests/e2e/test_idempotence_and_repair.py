@@ -3,36 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
-from cluster import PERIOD, ROOT, ParadeDB, eventually, get, kubectl
-
-# The pass of the operator, made by hand.
-PASS = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["paradedb"]}]
-
-
-def versions(database: ParadeDB) -> dict[str, str]:
-    """The resourceVersion of every owned object."""
-    return {
-        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
-        for item in database.owned()
-        # Patroni renews its leader lock for as long as it lives.
-        if not item["metadata"]["name"].endswith("-leader")
-    }
-
-
-def make_pass(database: ParadeDB, directory: str, *arguments: str) -> str:
-    playbook = f"{directory}/pass.yml"
-    with open(playbook, "w") as file:  # noqa: PTH123
-        json.dump(PASS, file)
-    meta = {"ansible_operator_meta": {"name": database.name, "namespace": database.namespace}}
-    done = subprocess.run(
-        ["ansible-playbook", playbook, "-e", json.dumps(meta), *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+from cluster import PERIOD, ParadeDB, eventually, get, kubectl, make_pass, versions
 
 
 def test_second_pass_changes_nothing(running: ParadeDB, tmp_path: object) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from . import backends, node, pods, provisioner
+from . import backends, enforcer, node, pods, provisioner
 from .backends import Backend
 from .components import NAMES
-from .instance import DEFAULT_NAME, load, state_dir
+from .instance import DEFAULT_NAME, Instance, load, state_dir
 from .providers import Choice
 from .shell import ClusterError, Progress
 
 # Commands that run another program with the words that follow.
 PASSING_ON = ("kubectl", "enter")
+# Components of the tool's own; the node starts them inside its enclosure.
+SERVING: dict[str, Callable[[Instance], None]] = {
+    "serve-policies": enforcer.serve,
+    "serve-volumes": provisioner.serve,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
     cut = command("pod-network", "cut a pod's network, or heal it")
     _add_pod(cut)
     cut.add_argument("action", choices=("cut", "heal"))
-    command("serve-volumes", None)
+    for name in SERVING:
+        command(name, None)
     return top
 
 
@@ -99,8 +105,8 @@ def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _dispatch(arguments: argparse.Namespace) -> int:
     state_dir(arguments.name)  # refuses a name that cannot be used
-    if arguments.command == "serve-volumes":
-        return _serve_volumes(arguments.name)
+    if arguments.command in SERVING:
+        return _serve(arguments.command, arguments.name)
     choice, backend = backends.pick(arguments.name)
     progress = Progress()
     match arguments.command:
@@ -151,10 +157,10 @@ def _purge_cache(name: str) -> None:
     node.purge_cache()
 
 
-def _serve_volumes(name: str) -> int:
-    """Run the volumes component; the node starts it inside its enclosure."""
+def _serve(command: str, name: str) -> int:
+    """Run one of the tool's own components."""
     instance = load(name)
     if instance is None:
         raise ClusterError(f"there is no cluster {name}")
-    provisioner.serve(instance)
+    SERVING[command](instance)
     return 0

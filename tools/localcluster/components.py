@@ -132,6 +132,10 @@ def _volumes(instance: Instance, kubenode: str) -> list[str]:
     return [sys.executable, str(TOOL_DIR), "serve-volumes", f"--name={instance.name}"]
 
 
+def _policies(instance: Instance, kubenode: str) -> list[str]:
+    return [sys.executable, str(TOOL_DIR), "serve-policies", f"--name={instance.name}"]
+
+
 # In the order of starting: what comes later calls what comes earlier.
 COMPONENTS = (
     Component("etcd", _etcd),
@@ -140,6 +144,7 @@ COMPONENTS = (
     Component("controller-manager", _controller_manager),
     Component("scheduler", _scheduler),
     Component("volumes", _volumes),
+    Component("policies", _policies),
     Component("proxy", _proxy),
     Component("dns", _dns),
     Component("kubelet", _kubelet),

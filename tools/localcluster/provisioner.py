@@ -16,6 +16,7 @@ from .api import MERGE, ApiError, Client, Object
 from .disks import Disk, disk_size, format_quantity, parse_quantity
 from .instance import NODE_NAME, Instance
 from .shell import ClusterError
+from .watching import RETRY_SECONDS, Cache, follow
 
 PROVISIONER = "localcluster.paradedb.io/xfs"
 FINALIZER = "localcluster.paradedb.io/disk"
@@ -23,65 +24,10 @@ CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 RESIZE_CONDITIONS = ("Resizing", "FileSystemResizePending")
-RETRY_SECONDS = 1.0
 # A full comparison without any change: the safety net.
 RESYNC_SECONDS = 60.0
 
 log = logging.getLogger("volumes")
-
-
-class Cache:
-    """The present objects of one list, kept current by a thread of its own."""
-
-    def __init__(self, client: Client, path: str, changed: threading.Event) -> None:
-        self._client = client
-        self._path = path
-        self._changed = changed
-        self._lock = threading.Lock()
-        self._objects: dict[str, Object] = {}
-        self.filled = threading.Event()
-
-    def objects(self) -> list[Object]:
-        """All objects as last seen."""
-        with self._lock:
-            return list(self._objects.values())
-
-    def run(self) -> None:
-        """List, watch, and list again whenever the watch is lost. Does not return."""
-        while True:
-            try:
-                self._follow(self._list())
-            except ApiError as error:
-                if error.code != 410:  # the version watched from is gone: just list again
-                    log.warning("watching %s: %s", self._path, error)
-                    time.sleep(RETRY_SECONDS)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                log.warning("watching %s: %r", self._path, error)
-                time.sleep(RETRY_SECONDS)
-
-    def _list(self) -> str:
-        found = self._client.get(self._path)
-        with self._lock:
-            self._objects = {item["metadata"]["uid"]: item for item in found["items"]}
-        self.filled.set()
-        self._changed.set()
-        return str(found["metadata"]["resourceVersion"])
-
-    def _follow(self, version: str) -> None:
-        while True:
-            for event in self._client.watch(self._path, version):
-                metadata = event["object"]["metadata"]
-                version = metadata["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    self._note(event["type"], event["object"])
-
-    def _note(self, kind: str, item: Object) -> None:
-        with self._lock:
-            if kind == "DELETED":
-                self._objects.pop(item["metadata"]["uid"], None)
-            else:
-                self._objects[item["metadata"]["uid"]] = item
-        self._changed.set()
 
 
 class Provisioner:
@@ -91,16 +37,13 @@ class Provisioner:
         self._instance = instance
         self._client = client
         self._changed = threading.Event()
-        self._claims = Cache(client, CLAIMS, self._changed)
-        self._volumes = Cache(client, VOLUMES, self._changed)
+        self._claims = Cache(client, CLAIMS, self._changed, log)
+        self._volumes = Cache(client, VOLUMES, self._changed, log)
         self._told: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Serve for ever."""
-        for cache in (self._claims, self._volumes):
-            threading.Thread(target=cache.run, daemon=True).start()
-        for cache in (self._claims, self._volumes):
-            cache.filled.wait()
+        follow(self._claims, self._volumes)
         log.info("serving %s", PROVISIONER)
         while True:
             self._changed.clear()

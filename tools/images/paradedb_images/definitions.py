@@ -32,6 +32,13 @@ def _test_database(name: str, tag: str, revision: str) -> Image:
     )
 
 
+def _small(name: str, reference: str) -> Image:
+    """An image of one package of Debian: its folder in images/ has its name."""
+    return Image(
+        name=name, reference=reference, context=REPOSITORY / "images" / name, containerfile="Containerfile"
+    )
+
+
 IMAGES = {
     image.name: image
     for image in (
@@ -45,6 +52,8 @@ IMAGES = {
         _test_database("test-database", "17", "a"),
         _test_database("test-database-17b", "17b", "b"),
         _test_database("test-database-17-search", "17-search", "search"),
+        _small("pgbouncer", "localhost/paradedb-pgbouncer:dev"),
+        _small("test-prometheus", "localhost/paradedb-test-prometheus:dev"),
     )
 }
 # What the words of the command line stand for: the test images are one family and share all layers but the
@@ -52,5 +61,7 @@ IMAGES = {
 GROUPS = {
     "operator": ("operator",),
     "test-database": ("test-database", "test-database-17b", "test-database-17-search"),
+    "pgbouncer": ("pgbouncer",),
+    "test-prometheus": ("test-prometheus",),
     "all": tuple(IMAGES),
 }

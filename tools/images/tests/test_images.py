@@ -229,3 +229,12 @@ def test_the_other_tags_differ_in_their_last_layer_only(name: str) -> None:
     first, other = (_manifest(_tar(image))["Layers"] for image in ("test-database", name))
     assert first[:-1] == other[:-1]
     assert first[-1] != other[-1]
+
+
+def test_the_pooler_is_one_program_of_debian_that_scanners_know(tmp_path: Path) -> None:
+    assert _config(_tar("pgbouncer"))["User"] == "65532:65532"
+    root = _unpack(_tar("pgbouncer"), tmp_path / "root")
+    assert "PgBouncer 1." in run_inside(root, "pgbouncer", "--version")
+    record = (root / "var/lib/dpkg/status.d/pgbouncer").read_text()
+    assert "Package: pgbouncer\n" in record
+    assert not list(root.glob("etc/ssl/private/*"))

@@ -470,6 +470,53 @@ def fault(command: str, what: str) -> None:
     tool(command, "default", "victim", what)
 
 
+# --- network policies
+
+
+def admitting(*ingress: dict[str, Any]) -> dict[str, Any]:
+    """A policy of the pod that is guarded."""
+    spec = {"podSelector": {"matchLabels": {"app": "guarded"}}, "ingress": list(ingress)}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    return {**kind, "metadata": {"name": "guard"}, "spec": spec}
+
+
+def table() -> str:
+    """The rules of the policies in the node's packet filter; empty when there are none."""
+    return tool("enter", "nft", "list", "table", "ip", "localcluster_policies", check=False).stdout
+
+
+def test_network_policies_are_enforced(cluster: None) -> None:
+    assert table() == ""
+    run_pods(pod("guarded"), pod("friend"), pod("stranger"), service("guarded"))
+    address = get("pod", "guarded")["status"]["podIP"]
+    places = (f"http://{address}:8080/", "http://guarded-web.default.svc.cluster.local/")
+
+    def reached_by(name: str) -> list[bool]:
+        fetch = "/bin/busybox timeout 2 /bin/busybox wget -q -O - "
+        return [sh(name, fetch + place, check=False).strip() == "guarded" for place in places]
+
+    both, none = [True, True], [False, False]
+    eventually(lambda: reached_by("stranger") == both, "all is open without a policy")
+    apply(admitting())
+    eventually(lambda: reached_by("stranger") == none, "a policy without rules admits nobody")
+    assert reached_by("friend") == none
+    assert reached_by("guarded") == both, "a pod always reaches itself"
+    knock = f"import socket; socket.create_connection(({address!r}, 8080), timeout=2)"
+    tool("enter", sys.executable, "-c", knock)  # so does its node
+    peers = [{"podSelector": {"matchLabels": {"app": "friend"}}}]
+    apply(admitting({"from": peers, "ports": [{"port": 8080}]}))
+    eventually(lambda: reached_by("friend") == both, "who is admitted comes in")
+    assert reached_by("stranger") == none
+    tool("restart", "policies")
+    assert reached_by("stranger") == none
+    apply(admitting({"from": peers, "ports": [{"port": 8081}]}))
+    eventually(lambda: reached_by("friend") == none, "another port is not meant")
+    remove("networkpolicy/guard")
+    eventually(lambda: reached_by("stranger") == both, "all is open again")
+    assert table() == ""
+    remove("pod/guarded", "pod/friend", "pod/stranger", "svc/guarded-web")
+
+
 # --- the end
 
 

@@ -545,6 +545,7 @@ def test_the_tool_runs_without_being_installed(tmp_path: Path) -> None:
     ):
         assert command in done.stdout
     assert "serve-volumes" not in done.stdout
+    assert "serve-policies" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import hba, patroni, settings, sql
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import REPLICATION_USER, REWIND_USER
+from ansible_collections.paradedb.db.plugins.module_utils import patroni, pgbouncer, settings, sql
 from ansible_collections.paradedb.db.plugins.module_utils.database import program_parameters
+from ansible_collections.paradedb.db.plugins.module_utils.exporter_queries import sort_out
 
 
 def postgresql_conf(spec: dict[str, Any]) -> str:
@@ -28,9 +28,7 @@ def postgresql_conf(spec: dict[str, Any]) -> str:
 
 def pg_hba_conf(spec: dict[str, Any], superuser: str, tls_enforced: bool = False) -> str:
     """The access rules as pg_hba.conf."""
-    user_rules = (spec.get("auth") or {}).get("pgHBA") or []
-    rules = hba.rules(superuser, REPLICATION_USER, REWIND_USER, user_rules, tls_enforced)
-    return "\n".join(rules) + "\n"
+    return "\n".join(patroni.access_rules(spec, superuser, tls_enforced)) + "\n"
 
 
 def init_sql(spec: dict[str, Any]) -> str:
@@ -45,12 +43,33 @@ def patroni_config(spec: dict[str, Any], superuser: str, tls_enforced: bool = Fa
 
 def preload_libraries(spec: dict[str, Any]) -> str:
     """Libraries which the wanted extensions need at start, separated by blanks."""
-    return " ".join(settings.preload_libraries(spec.get("extensions") or {}))
+    return " ".join(settings.preload_libraries(spec.get("extensions") or {}, spec.get("databases") or []))
 
 
 def user_libraries(spec: dict[str, Any]) -> str:
     """Libraries which the user wants loaded besides, separated by blanks."""
     return " ".join(settings.user_libraries(spec.get("postgresConfig") or {}))
+
+
+def pgbouncer_ini(spec: dict[str, Any], name: str, namespace: str) -> str:
+    """The settings of the connection pooler as pgbouncer.ini."""
+    return pgbouncer.ini(spec, name, namespace)
+
+
+def pgbouncer_start_ini(spec: dict[str, Any]) -> str:
+    """The pooler's settings that hold for the life of a pod, as a file that pgbouncer.ini includes."""
+    return pgbouncer.start_ini(spec)
+
+
+def pgbouncer_tls_ini(enforced: bool, verified: bool, named: bool) -> str:
+    """The pooler's encryption, as a file that pgbouncer.ini includes."""
+    return pgbouncer.tls_ini(enforced, verified, named)
+
+
+def exporter_queries(own: str, custom: dict[str, str]) -> str:
+    """The operator's queries for the exporter and the user's, as queries.yaml."""
+    usable, _faults = sort_out(custom)
+    return "\n".join([own, *(f"{name}: {yaml_value(query)}" for name, query in usable.items()), ""])
 
 
 def yaml_value(value: Any) -> str:
@@ -73,6 +92,10 @@ class FilterModule:
             patroni_config,
             preload_libraries,
             user_libraries,
+            pgbouncer_ini,
+            pgbouncer_start_ini,
+            pgbouncer_tls_ini,
+            exporter_queries,
             yaml_value,
         )
         return {function.__name__: function for function in functions}

@@ -13,6 +13,7 @@ Condition = dict[str, Any]
 
 REPLICAS_LIMITED, HIBERNATED, PAUSED = "ReplicasLimited", "Hibernated", "Paused"
 CERTIFICATE_VALID = "CertificateValid"
+POOLER_READY, USERS_READY, MONITORING_READY = "PoolerReady", "UsersReady", "MonitoringReady"
 
 # Refusals of the Secret with the certificate; two of them may also be about the superuser's.
 _NO_CERTIFICATE = ("SecretNotFound", "InvalidSecret", "InvalidCertificate", "CertificateExpired")
@@ -28,10 +29,13 @@ _NEWS = {
     "ExtensionsReady": ("False", "Warning"),
     "ExtensionsCurrent": ("False", "Warning"),
     CERTIFICATE_VALID: ("False", "Warning"),
+    POOLER_READY: ("False", "Warning"),
+    USERS_READY: ("False", "Warning"),
+    MONITORING_READY: ("False", "Warning"),
 }
 
 # Reasons that come and go with a change that was asked for.
-_ROUTINE = ("RollingUpdate",)
+_ROUTINE = ("RollingUpdate", "PoolerStarting", "PoolerHibernated", "ExporterStarting")
 
 # The events of those that end, where the condition itself does not say enough: reason and message.
 _ENDED = {
@@ -112,6 +116,20 @@ def standing(given: list[dict[str, Any]], before: list[Condition]) -> list[dict[
         for name, reason in _STANDING.items()
         if name not in known
     ]
+
+
+def together(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One check of each type: what several modules find wrong is told in one, the first's reason with it."""
+    made: dict[str, dict[str, Any]] = {}
+    for item in checks:
+        before = made.setdefault(item["type"], item)
+        if before is item or item["ok"]:
+            continue
+        if before["ok"]:
+            made[item["type"]] = item
+        else:
+            made[item["type"]] = before | {"message": f"{before['message']}; {item['message']}"}
+    return list(made.values())
 
 
 def refused_certificate(reason: str, message: str) -> list[dict[str, Any]]:

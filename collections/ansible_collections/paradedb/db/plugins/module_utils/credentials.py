@@ -1,6 +1,6 @@
-"""The Secrets of a ParadeDB: the superuser's credentials for applications, Patroni's for the instances.
+"""The Secrets of a ParadeDB: their names, and the passwords of its roles as they stand in them.
 
-Values are read, generated and written here and pass through no Ansible variable.
+Values are read, generated and written by modules and pass through no Ansible variable.
 """
 
 from __future__ import annotations
@@ -8,17 +8,30 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import secrets
+import re
 from typing import Any
-from urllib.parse import quote
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import (
+    INSTANCE,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    instance_selector,
+)
 
 DEFAULT_SUPERUSER = "postgres"
 REPLICATION_USER = "paradedb_replication"
 REWIND_USER = "paradedb_rewind"
+POOLER_USER = "paradedb_pooler"
+EXPORTER_USER = "paradedb_exporter"
+USERS_GROUP = "paradedb_users"  # its members are the roles which the spec made
+RESERVED_ROLES = (REPLICATION_USER, REWIND_USER, POOLER_USER, EXPORTER_USER, USERS_GROUP)
 PORT = 5432
+
+_KEYS = ("username", "password")  # what a user's own Secret is read for
+# Files of passwords have one a line, and drivers end a text at a NUL.
+_BREAKS = re.compile(r"[\0\r\n]")
 
 
 def credentials_name(name: str) -> str:
@@ -27,6 +40,55 @@ def credentials_name(name: str) -> str:
 
 def patroni_name(name: str) -> str:
     return f"{name}-patroni"
+
+
+def pooler_name(name: str) -> str:
+    return f"{name}-pooler"
+
+
+def exporter_name(name: str) -> str:
+    return f"{name}-exporter"
+
+
+def certificate_name(name: str) -> str:
+    """Of the operator's and of cert-manager's certificate alike."""
+    return f"{name}-tls"
+
+
+def authority_name(name: str) -> str:
+    """The operator's own authority."""
+    return f"{name}-ca"
+
+
+def own_names(name: str) -> tuple[str, ...]:
+    """The Secrets that the operator makes, besides those of users."""
+    kinds = (credentials_name, patroni_name, pooler_name, exporter_name, certificate_name, authority_name)
+    return tuple(kind(name) for kind in kinds)
+
+
+def user_secret_name(name: str, user: str) -> str:
+    """The Secret that is made for a user of ``auth.users`` who has no secretRef.
+
+    A role's name may hold what an object's may not:
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+    """
+    return re.sub("[_$]", "-", f"{name}-{user}").rstrip("-")
+
+
+def reference(user: dict[str, Any]) -> str:
+    """The Secret that an entry of ``auth.users`` names; empty when one is to be made."""
+    return str((user.get("secretRef") or {}).get("name") or "")
+
+
+def secret_of(name: str, user: dict[str, Any]) -> str:
+    """The Secret with the password of an entry of ``auth.users``."""
+    return reference(user) or user_secret_name(name, user["name"])
+
+
+def is_ours(item: Object, name: str) -> bool:
+    """Whether the operator made the object for the ParadeDB ``name``."""
+    labels = item["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE) == name
 
 
 def decode(secret: Object | None) -> dict[str, str]:
@@ -44,6 +106,12 @@ def readable(secret: Object | None) -> dict[str, str]:
     return values
 
 
+def usable_password(values: dict[str, str]) -> str:
+    """The password in a Secret of our own; empty when there is none, or what is there cannot be one."""
+    password = values.get("password", "")
+    return "" if _BREAKS.search(password) else password
+
+
 def superuser(
     kube: Kube, namespace: str, name: str, reference: dict[str, Any] | None
 ) -> tuple[str, str | None]:
@@ -52,23 +120,13 @@ def superuser(
     From the user's Secret when spec.auth.superuserSecretRef names one, else from ``<name>-credentials``.
     Raises Refused when the named Secret is missing or lacks a key.
     """
-    field = "spec.auth.superuserSecretRef"
-    if reference and reference.get("name") in (credentials_name(name), patroni_name(name)):
-        raise Refused(
-            "InvalidSecret", field, f"the Secret {reference['name']!r} is the operator's own; name another"
-        )
     if reference and reference.get("name"):
-        found = kube.get("v1", "Secret", namespace, reference["name"])
-        if found is None:
-            raise Refused(
-                "SecretNotFound",
-                field,
-                f"there is no Secret {reference['name']!r} in namespace {namespace!r}; create it",
-            )
-        values = _decode_users(found, field, reference["name"])
+        field = "spec.auth.superuserSecretRef"
+        values = _given(kube, namespace, name, reference["name"], field, _KEYS)
+        _check_superuser(values["username"], reference["name"], field)
         return values["username"], values["password"]
     values = readable(kube.get("v1", "Secret", namespace, credentials_name(name)))
-    return recorded_superuser(kube, namespace, name) or DEFAULT_SUPERUSER, values.get("password") or None
+    return recorded_superuser(kube, namespace, name) or DEFAULT_SUPERUSER, usable_password(values) or None
 
 
 def recorded_superuser(kube: Kube, namespace: str, name: str) -> str:
@@ -83,80 +141,38 @@ def recorded_superuser(kube: Kube, namespace: str, name: str) -> str:
         return ""
 
 
-def _decode_users(secret: Object, field: str, name: str) -> dict[str, str]:
+def _given(
+    kube: Kube, namespace: str, name: str, secret: str, field: str, required: tuple[str, ...]
+) -> dict[str, str]:
+    """``username`` and ``password`` of a user's own Secret. Raises Refused naming ``field``."""
+
+    def invalid(problem: str) -> Refused:
+        return Refused("InvalidSecret", field, f"the {problem}")
+
+    if secret in own_names(name):
+        raise invalid(f"Secret {secret!r} is the operator's own; name another")
+    found = kube.get("v1", "Secret", namespace, secret)
+    if found is None:
+        message = f"there is no Secret {secret!r} in namespace {namespace!r}; create it"
+        raise Refused("SecretNotFound", field, message)
+    held = {key: value for key, value in (found.get("data") or {}).items() if key in _KEYS}
     try:
-        values = decode(secret)
+        values = decode({"data": held})
     except UnicodeDecodeError:
-        raise Refused(
-            "InvalidSecret", field, f"the Secret {name!r} holds a value which is not UTF-8"
-        ) from None
-    missing = [key for key in ("username", "password") if not values.get(key)]
+        raise invalid(f"Secret {secret!r} holds a value which is not UTF-8") from None
+    missing = [key for key in required if not values.get(key)]
     if missing:
-        raise Refused("InvalidSecret", field, f"the Secret {name!r} has no {' and no '.join(missing)}")
-    username = values["username"]
-    if len(username.encode()) > 63 or username.startswith("pg_") or not username.isprintable():
-        raise Refused("InvalidSecret", field, f"the username in Secret {name!r} is not a valid role name")
-    if username in (REPLICATION_USER, REWIND_USER, "public", "none"):
-        raise Refused("InvalidSecret", field, f"the username in Secret {name!r} is reserved")
-    if "\0" in values["password"] or "\n" in values["password"]:
-        raise Refused(
-            "InvalidSecret", field, f"the password in Secret {name!r} must be one line; remove the line break"
-        )
+        raise invalid(f"Secret {secret!r} has no {' and no '.join(missing)}")
+    if _BREAKS.search(values["password"]):
+        raise invalid(f"password in Secret {secret!r} must be one line; remove the line break")
     return values
 
 
-def application_secret(
-    name: str,
-    namespace: str,
-    username: str,
-    password: str,
-    database: str,
-    *,
-    tls: bool = False,
-    authority: str = "",
-) -> dict[str, str]:
-    """What an application needs to connect, in the forms that drivers read.
-
-    ``authority``: PEM of whom to trust when verifying the server; empty when that is not known.
-    """
-    host = f"{name}.{namespace}.svc"
-    user, secret, path = (quote(part, safe="") for part in (username, password, database))
-
-    def escape(part: str) -> str:  # https://www.postgresql.org/docs/17/libpq-pgpass.html
-        return part.replace("\\", "\\\\").replace(":", "\\:")
-
-    # "require" works everywhere; verifying needs the path of a file, which only the application knows.
-    uri_options, jdbc_options = ("?sslmode=require", "&sslmode=require") if tls else ("", "")
-    return {
-        "username": username,
-        "password": password,
-        "host": host,
-        "port": str(PORT),
-        "dbname": database,
-        "uri": f"postgresql://{user}:{secret}@{host}:{PORT}/{path}{uri_options}",
-        "jdbc-uri": f"jdbc:postgresql://{host}:{PORT}/{path}?user={user}&password={secret}{jdbc_options}",
-        "pgpass": ":".join(escape(part) for part in (host, str(PORT), "*", username, password)),
-        **({"ca.crt": authority} if authority else {}),
-    }
-
-
-def patroni_secret(existing: dict[str, str], superuser_name: str) -> dict[str, str]:
-    """Patroni's own roles' passwords, kept once made, and the part of its configuration that holds them."""
-    values = {
-        key: existing.get(key) or secrets.token_urlsafe(24)
-        for key in ("replication-password", "rewind-password", "restapi-password")
-    }
-    configuration = {
-        "postgresql": {
-            "authentication": {
-                "superuser": {"username": superuser_name},
-                "replication": {"username": REPLICATION_USER, "password": values["replication-password"]},
-                "rewind": {"username": REWIND_USER, "password": values["rewind-password"]},
-            }
-        },
-        "restapi": {"authentication": {"username": "patroni", "password": values["restapi-password"]}},
-    }
-    return {**values, "patroni.yml": json.dumps(configuration, sort_keys=True)}
+def _check_superuser(username: str, secret: str, field: str) -> None:
+    if len(username.encode()) > 63 or username.startswith("pg_") or not username.isprintable():
+        raise Refused("InvalidSecret", field, f"the username in Secret {secret!r} is not a valid role name")
+    if username in (*RESERVED_ROLES, "public", "none"):
+        raise Refused("InvalidSecret", field, f"the username in Secret {secret!r} is reserved")
 
 
 def patroni_passwords(kube: Kube, namespace: str, name: str) -> dict[str, str]:
@@ -169,6 +185,50 @@ def patroni_passwords(kube: Kube, namespace: str, name: str) -> dict[str, str]:
     return {role: values[key] for role, key in roles.items() if key in values}
 
 
-def secret_definition(name: str, values: dict[str, str], kind: str) -> Object:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": data}
+def own_passwords(kube: Kube, namespace: str, name: str) -> dict[str, str]:
+    """The passwords in all Secrets which the operator made for the ParadeDB, by the Secret's name."""
+    found = kube.list("v1", "Secret", namespace, instance_selector(name))
+    return {item["metadata"]["name"]: usable_password(readable(item)) for item in found}
+
+
+def user_password(
+    kube: Kube, namespace: str, name: str, user: dict[str, Any], position: int, own: dict[str, str]
+) -> str:
+    """The password of an entry of ``spec.auth.users``; empty as long as none is made.
+
+    ``own``: those of the operator's own Secrets. Raises Refused when the user's Secret cannot serve.
+    """
+    secret = secret_of(name, user)
+    if not reference(user):
+        return own.get(secret, "")
+    field = f"spec.auth.users[{position}].secretRef"
+    values = _given(kube, namespace, name, secret, field, ("password",))
+    if values.get("username", user["name"]) != user["name"]:
+        problem = f"the username in Secret {secret!r} is not {user['name']!r}; correct or remove it"
+        raise Refused("InvalidSecret", field, problem)
+    return values["password"]
+
+
+def role_passwords(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[str, str]:
+    """The passwords that the database's roles are to have, by role.
+
+    Left out are roles without a password yet, and users whose Secret cannot serve: UsersReady tells of them.
+    Raises Refused for the superuser's Secret.
+    """
+    auth, found = spec.get("auth") or {}, {}
+    own = own_passwords(kube, namespace, name)
+    for position, user in enumerate(auth.get("users") or []):
+        with contextlib.suppress(Refused):
+            found[user["name"]] = user_password(kube, namespace, name, user, position, own)
+    if enabled(spec, "connectionPooling"):
+        found[POOLER_USER] = own.get(pooler_name(name), "")
+    if enabled(spec, "monitoring"):
+        found[EXPORTER_USER] = own.get(exporter_name(name), "")
+    boss, password = superuser(kube, namespace, name, auth.get("superuserSecretRef"))
+    found |= patroni_passwords(kube, namespace, name) | {boss: password or ""}
+    return {role: password for role, password in found.items() if password}
+
+
+def enabled(spec: dict[str, Any], feature: str) -> bool:
+    """Whether an optional part of the ParadeDB is switched on."""
+    return bool((spec.get(feature) or {}).get("enabled"))

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import instances, sql, topology
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import patroni_passwords, superuser
+from ansible_collections.paradedb.db.plugins.module_utils import access, instances, sql, topology
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    REPLICATION_USER,
+    REWIND_USER,
+    role_passwords,
+    superuser,
+)
+from ansible_collections.paradedb.db.plugins.module_utils.extension_programs import wanted_extensions
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     CONTAINER,
     ExecFailed,
@@ -59,11 +66,14 @@ def psql_command(user: str) -> list[str]:
 
 
 def program_parameters(spec: dict[str, Any]) -> dict[str, Any]:
-    """The program's parameters that are no secret."""
+    """The program's parameters that are no secret, but for what only ``access`` knows."""
     settings = spec.get("postgresConfig") or {}
     return {
-        "database": spec["auth"]["database"],
-        "extensions": sql.wanted_extensions(spec.get("extensions") or {}),
+        "create": access.databases(spec),
+        "contents": [
+            (spec["auth"]["database"], wanted_extensions(spec.get("extensions") or {})),
+            *access.contents(spec),
+        ],
         "command_line": {
             key.lower(): str(value) for key, value in settings.items() if key.lower() in PATRONI_MINIMUM
         },
@@ -88,30 +98,32 @@ def reconcile(
     leader = topology.leading([item for item in found_instances if not item.going])
     if leader is None:
         return {"changed": False, "connected": False}
-    user, password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
-    passwords = {user: password} | patroni_passwords(kube, namespace, name)
+    user, _password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
+    passwords = role_passwords(kube, namespace, name, spec)
     psql = _Psql(kube, namespace, leader.name, user)
-    verifiers = {
-        role: verifier(secret, f"{salt_seed}/{role}") for role, secret in passwords.items() if secret
+    verifiers = {role: verifier(secret, f"{salt_seed}/{role}") for role, secret in passwords.items()}
+    first = (user, REPLICATION_USER, REWIND_USER)
+    parameters = {
+        **program_parameters(spec),
+        **access.parameters(spec, verifiers),
+        "apply": not check_mode,
+        "verifiers": {role: verifiers[role] for role in first if role in verifiers},
     }
-    parameters = program_parameters(spec) | {"verifiers": verifiers}
     wanted = dynamic_configuration(spec, user, tls_enforced)
     try:
-        found = psql.run(sql.dry_program(parameters) if check_mode else sql.program(parameters))
+        found = _run(psql, parameters)
+        added, problems = _create_extensions(psql, spec, parameters, found)
         updates, current = _update_extensions(psql, pods, found, check_mode)
     except (ExecFailed, KubeError) as error:
         if _passes(error):
             return {"changed": False, "connected": False}
         raise
-    outcome = found.get("outcome", [])
-    changes = found["planned"] + [
-        f"create extension {item['name']}" for item in outcome if item.get("created")
-    ]
-    missing = [item for item in outcome if "problem" in item]
+    missing = [item for item in found["outcome"] if "problem" in item]
+    changes = [*_describe_changes(found), *added, *updates]
     return {
-        "changed": bool(changes or updates),
+        "changed": bool(changes),
         "connected": True,
-        "changes": changes + updates,
+        "changes": changes,
         "version": found["version"].split()[0],
         "extensions": found["extensions"],
         "search_version": found["search_version"],
@@ -120,8 +132,83 @@ def reconcile(
         "pending_restart": found["pending_restart"],
         "hba_problem": found["hba_problem"],
         "settings_applied": json.loads(found["configuration"] or "{}") == wanted,
-        "checks": [_ready_check(missing), current],
+        "checks": [_ready_check(missing), current, *access.checks(spec, _problems(spec, found) + problems)],
     }
+
+
+def _run(psql: _Psql, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the program told; what keeps it out of the application's database is a problem with extensions.
+
+    The owner of that database may have closed it, or set for it what ends every session. That is not to keep
+    all the rest from being done and seen.
+    """
+    database = parameters["contents"][0][0]
+    try:
+        found = psql.run(sql.program(parameters))
+        problem = f"nobody can connect to database {database}"
+    except ExecFailed as error:
+        found = psql.run(sql.program(parameters, application=False))
+        problem = str(error)
+    if database in found["not_created"]:
+        raise ExecFailed(1, found["creation_problem"])
+    nothing = {"access": {"changes": [], "problems": []}, "extensions": []}
+    return {**nothing, "outcome": [{"name": "all", "problem": problem}], **found}
+
+
+def _describe_changes(found: dict[str, Any]) -> list[str]:
+    """What the program did, or would do."""
+    return [
+        *(f"set the password of role {role}" for role in found["passwords"]),
+        *(f"create database {name}" for name in found["created"]),
+        *found["access"]["changes"],
+        *(f"end the sessions of role {role}" for role in found.get("ended", [])),
+        *(f"create extension {item['name']}" for item in found["outcome"] if item.get("created")),
+    ]
+
+
+def _problems(spec: dict[str, Any], found: dict[str, Any]) -> list[access.Problem]:
+    return [
+        {"database": name, "reason": "DatabaseFailed", "problem": found["creation_problem"]}
+        for name in found["not_created"]
+    ] + found["access"]["problems"]
+
+
+def _create_extensions(
+    psql: _Psql, spec: dict[str, Any], parameters: dict[str, Any], found: dict[str, Any]
+) -> tuple[list[str], list[access.Problem]]:
+    """Create the extensions of databases besides the application's: what was done, and the problems.
+
+    As with the updates, what was brought about is kept in the database, when it was all of it: each of these
+    databases takes a connection of its own.
+    """
+    wanted = {place: name for place, (name, _extensions) in enumerate(parameters["contents"]) if place}
+    digest = access.digest(spec, found["databases"])
+    if not wanted or found["created_digest"] == digest:
+        return [], []
+    told = _in_batches(
+        psql,
+        [place for place, name in wanted.items() if name not in found["not_created"]],
+        lambda places: sql.contents_program(parameters, places),
+        lambda place, problem: {str(place): [{"name": "all", "problem": problem}]},
+    )
+    closed = [{"name": "all", "problem": "nobody can connect to the database"}]
+    outcome = [(wanted[place], item) for place in wanted for item in told.get(str(place), closed)]
+    changes = [
+        f"create extension {item['name']} in database {name}" for name, item in outcome if item.get("created")
+    ]
+    problems = [
+        {
+            "database": name,
+            "field": "extensions",
+            "reason": "ExtensionMissing",
+            "problem": f"{item['name']}: {item['problem']}",
+        }
+        for name, item in outcome
+        if "problem" in item
+    ]
+    if parameters["apply"] and not problems:
+        psql.run(sql.remember_program("databases", digest))
+    return changes, problems
 
 
 def _passes(error: ExecFailed | KubeError) -> bool:
@@ -176,24 +263,39 @@ def _update_extensions(
     if problems:
         return changes, _current_check(False, "VersionSkew", problems)
     if not check_mode:
-        psql.run(sql.remember_program(found["available_digest"]))
+        psql.run(sql.remember_program("extensions", found["available_digest"]))
     return changes, _current_check(True, "ExtensionsCurrent", "")
 
 
 def _run_updates(psql: _Psql, databases: list[str], apply: bool) -> list[dict[str, Any]]:
     """What was not at the image's version in these databases; with a ``problem`` where that is still so."""
-    stale: list[dict[str, Any]] = []
-    for start in range(0, len(databases), BATCH):
-        batch = databases[start : start + BATCH]
+    told = _in_batches(
+        psql,
+        databases,
+        lambda batch: sql.update_program(batch, apply),
+        lambda name, problem: {name: [{"problem": problem}]},
+    )
+    return [{"database": name, **item} for name in databases for item in told[name]]
+
+
+def _in_batches[T](
+    psql: _Psql,
+    items: Sequence[T],
+    make: Callable[[Sequence[T]], str],
+    failed: Callable[[T, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """What programs for some databases each told, merged; one that cannot be reached stops no other."""
+    told: dict[str, Any] = {}
+    for start in range(0, len(items), BATCH):
+        batch = items[start : start + BATCH]
         try:
-            told = psql.run(sql.update_program(batch, apply))
-        except ExecFailed as error:  # one of them; the others must not wait for it
-            if len(batch) > 1:
-                stale += [item for name in batch for item in _run_updates(psql, [name], apply)]
-                continue
-            told = {batch[0]: [{"problem": str(error)}]}
-        stale += [{"database": name, **item} for name in batch for item in told[name]]
-    return stale
+            told |= psql.run(make(batch))
+        except ExecFailed as error:
+            if len(batch) == 1:
+                return failed(batch[0], str(error))
+            for item in batch:
+                told |= _in_batches(psql, [item], make, failed)
+    return told
 
 
 def _describe(item: dict[str, Any]) -> str:

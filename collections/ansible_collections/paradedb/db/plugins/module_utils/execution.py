@@ -68,22 +68,27 @@ def run_in_process(
 
 
 def _guarded(run: Run, params: dict[str, Any], check_mode: bool) -> Result:
+    """The result; of a failure with what the module hung on the exception as ``result``."""
     try:
         return run(params, _connect(params), check_mode)
-    except Refused as refused:
-        return {"failed": True, "msg": str(refused), "reason": refused.reason, "field": refused.field}
-    except KubeError as error:
-        reason = "KubernetesUnavailable" if error.status in (0, 429, 500, 503) else "KubernetesError"
-        return {"failed": True, "msg": str(error), "reason": reason, "status": error.status}
-    except ExecFailed as error:
-        return {"failed": True, "msg": str(error), "reason": "CommandFailed"}
     except Exception as error:
-        return {
-            "failed": True,
-            "msg": f"{type(error).__name__}: {error}",
-            "reason": "InternalError",
-            "exception": traceback.format_exc(),
-        }
+        return {"failed": True, **getattr(error, "result", {}), **_explain(error)}
+
+
+def _explain(error: Exception) -> Result:
+    """A failure as the result tells it. Only what nobody foresaw comes with a traceback."""
+    if isinstance(error, Refused):
+        return {"msg": str(error), "reason": error.reason, "field": error.field}
+    if isinstance(error, KubeError):
+        reason = "KubernetesUnavailable" if error.status in (0, 429, 500, 503) else "KubernetesError"
+        return {"msg": str(error), "reason": reason, "status": error.status}
+    if isinstance(error, ExecFailed):
+        return {"msg": str(error), "reason": "CommandFailed"}
+    return {
+        "msg": f"{type(error).__name__}: {error}",
+        "reason": "InternalError",
+        "exception": "".join(traceback.format_exception(error)),
+    }
 
 
 def _connect(params: dict[str, Any]) -> Kube | None:

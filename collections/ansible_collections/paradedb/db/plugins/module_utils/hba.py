@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import EXPORTER_USER, POOLER_USER
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 
 IDENT_MAP = "paradedb"
@@ -62,13 +63,20 @@ def quote(name: str) -> str:
 
 
 def rules(
-    superuser: str, replication_user: str, rewind_user: str, user_rules: list[str], tls_enforced: bool = False
+    superuser: str,
+    replication_user: str,
+    rewind_user: str,
+    user_rules: list[str],
+    tls_enforced: bool = False,
+    pooler: bool = False,
+    exporter: bool = False,
 ) -> list[str]:
     """All pg_hba lines in the order PostgreSQL tries them: first match wins.
 
     First what Patroni and the operator need (over the pod's own socket, and between the instances), then
     the user's, then the default: any role, from anywhere, with its SCRAM password. ``tls_enforced``: all
-    but the user's let in encrypted connections only; not before every instance has a certificate.
+    but the user's let in encrypted connections only; not before every instance has a certificate. The
+    exporter, in the pod beside the server, needs none. ``pooler``, ``exporter``: whether there are any.
     """
     host = "hostssl" if tls_enforced else "host"
     return [
@@ -76,6 +84,8 @@ def rules(
         f"local replication {quote(replication_user)} peer map={IDENT_MAP}",
         f"{host} replication {quote(replication_user)} all scram-sha-256",
         f"{host} all {quote(rewind_user)} all scram-sha-256",
+        *([f"{host} postgres {quote(POOLER_USER)} all scram-sha-256"] if pooler else []),
+        *([f"host all {quote(EXPORTER_USER)} samehost scram-sha-256"] if exporter else []),
         *[rule.strip() for rule in user_rules],
         "local all all scram-sha-256",
         f"{host} all all all scram-sha-256",

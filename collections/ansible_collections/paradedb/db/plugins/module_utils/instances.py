@@ -14,7 +14,7 @@ REVISION = "controller-revision-hash"
 # How long an instance may take to become ready before that counts as a failure, in seconds.
 PROGRESS_DEADLINE = 600
 
-_PULL_FAILURES = (
+PULL_FAILURES = (
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -92,11 +92,15 @@ def unscheduled(pod: Object) -> str:
     return ""
 
 
+# Where the image of a container comes from.
+_IMAGE_OF = {"tools": "the operator's PARADEDB_TOOLS_IMAGE", "exporter": "spec.monitoring.image"}
+
+
 def _container_trouble(container: dict[str, Any]) -> dict[str, str] | None:
     waiting = container["state"].get("waiting") or {}
     reason, image = waiting.get("reason", ""), container["image"]
-    if reason in _PULL_FAILURES:
-        field = "the operator's PARADEDB_TOOLS_IMAGE" if container["name"] == "tools" else "spec.image"
+    if reason in PULL_FAILURES:
+        field = _IMAGE_OF.get(container["name"], "spec.image")
         return {
             "reason": "ImagePullFailed",
             "message": f"{field}: the image {image} cannot be pulled; check its name, its registry and "

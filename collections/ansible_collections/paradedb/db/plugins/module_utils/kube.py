@@ -31,17 +31,21 @@ EXEC_TIMEOUT = 120  # seconds for a command in a pod
 _PLURALS = {
     "Certificate": "certificates",
     "ConfigMap": "configmaps",
+    "Deployment": "deployments",
     "Event": "events",
+    "NetworkPolicy": "networkpolicies",
     "Node": "nodes",
     "ParadeDB": "paradedbs",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Pod": "pods",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "PrometheusRule": "prometheusrules",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Secret": "secrets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
+    "ServiceMonitor": "servicemonitors",
     "StatefulSet": "statefulsets",
 }
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.foreign import foreign_fields
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object, by_name
+from ansible_collections.paradedb.db.plugins.module_utils.kube import (
+    Kube,
+    KubeError,
+    Object,
+    annotations,
+    by_name,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     COMPONENT,
     INSTANCE,
     MANAGED_BY_LABEL,
     instance_labels,
 )
+
+# Kinds of others, which a cluster may not have.
+OPTIONAL_KINDS = ("Certificate", "ServiceMonitor", "PrometheusRule")
+
+# On a pod, with the component behind it: a checksum of what the component mounts there.
+MOUNTS = "mounts.database.paradedb.io"
 
 # Fields that the API server keeps, of no interest in a diff.
 _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
@@ -29,10 +43,17 @@ def complete(definition: Object, namespace: str, name: str, component: str, owne
 
 
 def observe(kube: Kube, kinds: list[tuple[str, str]], namespace: str, selector: str) -> dict[Any, Object]:
-    """The objects with the selector's labels, by kind and name."""
+    """The objects with the selector's labels, by kind and name; a kind that the cluster lacks has none.
+
+    Nor has an optional one that we may not list: who never used it need not be granted it.
+    """
     found: list[Object] = []
     for api_version, kind in kinds:
-        found += kube.list(api_version, kind, namespace, selector)
+        try:
+            found += kube.list(api_version, kind, namespace, selector)
+        except KubeError as error:
+            if error.status != 404 and not (error.status == 403 and kind in OPTIONAL_KINDS):
+                raise
     return by_name(found)
 
 
@@ -57,6 +78,27 @@ def apply_all(
         if unwanted and (dry_run or kube.delete(item)):
             changes.append(_change(key, item, None))
     return changes
+
+
+def refresh_mounts(
+    kube: Kube, pods: list[Object], component: str, definitions: list[Object], more: str
+) -> None:
+    """Have changed ConfigMaps and Secrets brought into running pods now, not within a minute.
+
+    A kubelet looks at the volumes of a pod at once when the pod changes, else from time to time: "Mounted
+    ConfigMaps are updated automatically", https://kubernetes.io/docs/concepts/configuration/configmap/
+    ``more``: stands for what is mounted besides the ConfigMaps of ``definitions``.
+    """
+    mounted = [item.get("data") for item in definitions if item["kind"] == "ConfigMap"]
+    checksum = hashlib.sha256((json.dumps(mounted, sort_keys=True) + more).encode()).hexdigest()
+    key = f"{MOUNTS}/{component}"
+    for pod in pods:
+        if annotations(pod).get(key) != checksum and "deletionTimestamp" not in pod["metadata"]:
+            try:
+                kube.merge_patch(pod, {"metadata": {"annotations": {key: checksum}}})
+            except KubeError as error:
+                if error.status != 404:  # gone meanwhile
+                    raise
 
 
 def _check_ours(before: Object | None, definition: Object) -> None:

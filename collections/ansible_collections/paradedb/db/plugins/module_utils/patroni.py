@@ -9,7 +9,11 @@ import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import hba
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import REPLICATION_USER, REWIND_USER
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    REPLICATION_USER,
+    REWIND_USER,
+    enabled,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Object, annotations
 from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
 from ansible_collections.paradedb.db.plugins.module_utils.settings import instance_settings
@@ -24,7 +28,6 @@ MAXIMUM_LAG = "32Mi"  # the field's default
 def dynamic_configuration(spec: dict[str, Any], superuser: str, tls_enforced: bool = False) -> dict[str, Any]:
     """What every instance must run with. The libraries to preload and the certificate are each pod's own: see
     prepare.sh. ``tls_enforced``: see hba.rules."""
-    user_rules = (spec.get("auth") or {}).get("pgHBA") or []
     return {
         "ttl": TTL,
         "loop_wait": LOOP_WAIT,
@@ -38,10 +41,23 @@ def dynamic_configuration(spec: dict[str, Any], superuser: str, tls_enforced: bo
             "remove_data_directory_on_diverged_timelines": True,
             "use_slots": True,
             "parameters": instance_settings(spec),
-            "pg_hba": hba.rules(superuser, REPLICATION_USER, REWIND_USER, user_rules, tls_enforced),
+            "pg_hba": access_rules(spec, superuser, tls_enforced),
             "pg_ident": hba.ident_map(superuser, REPLICATION_USER),
         },
     }
+
+
+def access_rules(spec: dict[str, Any], superuser: str, tls_enforced: bool = False) -> list[str]:
+    """The lines of pg_hba.conf. ``tls_enforced``: see hba.rules."""
+    return hba.rules(
+        superuser,
+        REPLICATION_USER,
+        REWIND_USER,
+        (spec.get("auth") or {}).get("pgHBA") or [],
+        tls_enforced,
+        pooler=enabled(spec, "connectionPooling"),
+        exporter=enabled(spec, "monitoring"),
+    )
 
 
 def _replication(spec: dict[str, Any]) -> dict[str, Any]:

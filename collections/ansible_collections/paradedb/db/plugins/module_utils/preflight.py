@@ -6,8 +6,18 @@ import contextlib
 import re
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import conditions, hba, instances, volumes
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import recorded_superuser, superuser
+from ansible_collections.paradedb.db.plugins.module_utils import (
+    conditions,
+    hba,
+    instances,
+    pgbouncer,
+    volumes,
+)
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    is_ours,
+    recorded_superuser,
+    superuser,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     ExecFailed,
@@ -15,8 +25,10 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     KubeError,
     Object,
     annotations,
+    api_root,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
+from ansible_collections.paradedb.db.plugins.module_utils.names import check_names
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
     current_configuration,
     current_settings,
@@ -31,6 +43,8 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
 
 # A pod that has it was made of a template that brings a certificate.
 TLS_ANNOTATION = "database.paradedb.io/tls"
+
+PROMETHEUS_OPERATOR = "monitoring.coreos.com/v1"
 
 # The configuration is read from stdin, counted, because exec cannot close stdin; "-C" makes PostgreSQL
 # check the whole file, print one setting and end before it looks at the data directory. What it says must
@@ -53,8 +67,11 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[s
     _check_combinations(spec)
     hba.check_rules((spec.get("auth") or {}).get("pgHBA") or [])
     check_settings(spec.get("postgresConfig") or {}, spec.get("resources") or {})
+    check_names(name, spec)
+    pgbouncer.check_parameters(spec)
     user = _check_superuser(kube, namespace, name, spec)
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
+    _check_namesakes(kube, namespace, name, spec, new=stateful_set is None)
     resource = kube.get(API_VERSION, KIND, namespace, name)
     pods = instances.database_pods(kube, namespace, name)
     config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
@@ -69,7 +86,29 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[s
         "grow": grow,
         "resizing": "" if stateful_set is None else volumes.standing(claims, pods),
         "tls_enforced": tls_enforced,
+        "prometheus_operator": _wants_prometheus_operator(spec) and _serves_prometheus_operator(kube),
     }
+
+
+def _check_namesakes(kube: Kube, namespace: str, name: str, spec: dict[str, Any], new: bool) -> None:
+    """Refuse a name by which something else has a Service, before anything else of ours is made.
+
+    A ParadeDB called ``a-pooler`` has the Service that the pooler of one called ``a`` would have.
+    """
+    fields = dict.fromkeys(("", "-ro", "-headless") if new else (), "metadata.name")
+    for suffix, field in (("-pooler", "connectionPooling"), ("-metrics", "monitoring")):
+        if (spec.get(field) or {}).get("enabled"):
+            fields[suffix] = f"spec.{field}.enabled"
+    for suffix, field in fields.items():
+        found = kube.get("v1", "Service", namespace, name + suffix)
+        if found is not None and not is_ours(found, name):
+            raise Refused(
+                "NameTaken",
+                field,
+                f"the Service {name + suffix!r} belongs to something else; "
+                + ("choose another name" if field == "metadata.name" else "switch this off")
+                + ", or remove that Service if nobody needs it",
+            )
 
 
 def _check_combinations(spec: dict[str, Any]) -> None:
@@ -144,6 +183,23 @@ def _everywhere_encrypted(spec: dict[str, Any], pods: list[Object]) -> bool:
     return all(annotations(pod).get(TLS_ANNOTATION) == "true" for pod in pods)
 
 
+def _wants_prometheus_operator(spec: dict[str, Any]) -> bool:
+    given = spec.get("monitoring") or {}
+    parts = ("serviceMonitor", "prometheusRule")
+    return bool(given.get("enabled")) and any((given.get(part) or {}).get("enabled") for part in parts)
+
+
+def _serves_prometheus_operator(kube: Kube) -> bool:
+    """Whether the cluster takes both kinds of its objects that we make."""
+    try:
+        served = kube.request("GET", api_root(PROMETHEUS_OPERATOR)).get("resources") or []
+    except KubeError as error:
+        if error.status == 404:
+            return False
+        raise
+    return {"ServiceMonitor", "PrometheusRule"} <= {item["kind"] for item in served}
+
+
 def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> str:
     user, _password = superuser(kube, namespace, name, (spec.get("auth") or {}).get("superuserSecretRef"))
     current = recorded_superuser(kube, namespace, name)
@@ -154,6 +210,10 @@ def _check_superuser(kube: Kube, namespace: str, name: str, spec: dict[str, Any]
             f"the superuser is {current!r} since the database was made and cannot become {user!r}; "
             f"put username {current} into the Secret",
         )
+    for position, item in enumerate((spec.get("auth") or {}).get("users") or []):
+        if item["name"] == user:
+            field = f"spec.auth.users[{position}].name"
+            raise Refused("InvalidSpec", field, f"{user!r} is the superuser; choose another name")
     return user
 
 

@@ -13,6 +13,7 @@ from ansible_collections.paradedb.db.plugins.module_utils import (
     certificates,
     conditions,
     events,
+    features,
     phases,
     rollout,
     status_fields,
@@ -26,6 +27,10 @@ from ansible_collections.paradedb.db.plugins.module_utils.topology import Topolo
 # Seconds until a look at what cert-manager says of a certificate; its Secret wakes the operator by itself.
 _LOOK_AGAIN = 15  # of a database that waits for it
 _LOOK_BESIDES = 60  # of one that goes on with another
+# Seconds until another look, for reasons that end, or turn out to be others, with no object of ours changing.
+_WITHOUT_WATCH = dict.fromkeys(
+    (*phases.WAITING, features.NO_PROMETHEUS_OPERATOR, "NameTaken"), _LOOK_BESIDES
+) | dict.fromkeys(("PoolerStarting", "PoolerUpdating", "ExporterStarting"), _LOOK_AGAIN)
 _ELECTION = 2  # seconds until there may be a primary
 
 
@@ -57,13 +62,19 @@ def finished(
     generation: int,
     results: dict[str, dict[str, Any]],
     check_mode: bool,
+    prometheus_operator: bool = False,
 ) -> dict[str, Any]:
-    """A pass ended well: what its modules (rollout, database, credentials) returned becomes the status."""
+    """A pass ended well: what its modules (rollout, database, credentials) returned becomes the status.
+
+    ``prometheus_operator``: whether the cluster takes the objects that it was asked to make for that.
+    """
     resource = kube.get(API_VERSION, KIND, namespace, name)
     if resource is None:
         return {"changed": False}
     rolled, database, credentials = (results[key] for key in ("rollout", "database", "credentials"))
     checks = [check for result in results.values() for check in result.get("checks") or []]
+    seen_parts = features.checks(kube, namespace, name, resource["spec"], prometheus_operator)
+    checks = conditions.together(checks + seen_parts)
     seen = observe(kube, namespace, name)
     progress = _progress(
         resource,
@@ -71,18 +82,19 @@ def finished(
         generation,
         rolled,
         checks=checks + conditions.standing(checks, conditions.of(resource)),
-        absent=_absent(credentials, checks),
+        absent=_absent(credentials, checks) + features.unwanted(resource["spec"]),
     )
     fields = {
-        **status_fields.addresses(namespace, name),
+        **status_fields.addresses(namespace, name, features.has_pooler(resource["spec"])),
         **status_fields.instances(seen),
         **status_fields.certificate(credentials),
         **status_fields.database(database),
+        **status_fields.users(credentials),
     }
     result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
     _tell(kube, resource, rolled.get("events") or [], check_mode)
-    pending = any(check["reason"] in phases.WAITING for check in checks)
-    return result | ({"requeue_after": _LOOK_BESIDES} if pending else {}) | _next_look(rolled)
+    looks = [seconds for check in checks if (seconds := _until_another_look(check))]
+    return result | ({"requeue_after": min(looks)} if looks else {}) | _next_look(rolled)
 
 
 def failed(
@@ -143,8 +155,11 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
         found = rollout.look(kube, resource, limited)
     except Refused:
         return {"changed": False, "requeue_after": 0}
-    seen, kept = found["seen"], conditions.standing([], conditions.of(resource))
-    progress = _progress(resource, seen, generation, found, checks=kept)
+    seen, told = found["seen"], conditions.of(resource)
+    takes = features.takes_prometheus_operator(told)
+    checks = features.checks(kube, namespace, name, resource["spec"], takes)
+    checks += conditions.standing(checks, told)
+    progress = _progress(resource, seen, generation, found, checks=checks)
     result = _write(kube, resource, [], progress, status_fields.instances(seen), check_mode)
     return result | _next_look(found)
 
@@ -266,6 +281,13 @@ def _absent(credentials: dict[str, Any], checks: list[dict[str, Any]]) -> tuple[
     """Without TLS no condition speaks of a certificate."""
     checked = any(item["type"] == conditions.CERTIFICATE_VALID for item in checks)
     return (conditions.CERTIFICATE_VALID,) if not checked and credentials.get("tls") == {} else ()
+
+
+def _until_another_look(check: dict[str, Any]) -> int:
+    """Seconds; 0 where an object that is watched tells. Nothing tells of what is in the database."""
+    if check["type"] == conditions.USERS_READY and not check["ok"]:
+        return _LOOK_BESIDES
+    return _WITHOUT_WATCH.get(check["reason"], 0)
 
 
 def _renewal_due(resource: Object) -> bool:

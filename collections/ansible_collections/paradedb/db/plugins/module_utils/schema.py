@@ -64,12 +64,21 @@ def _check(schema: dict[str, Any], value: Any, path: str) -> None:
         _check_object(schema, value, path)
     elif isinstance(value, list):
         _within(len(value), schema.get("minItems"), schema.get("maxItems"), path, "items")
-        if schema.get("x-kubernetes-list-type") == "set" and len(set(value)) < len(value):
-            raise Refused("InvalidSpec", path, "must not name anything twice")
         for position, item in enumerate(value):
             _check(schema.get("items", {}), item, f"{path}[{position}]")
+        _check_doubles(schema, value, path)
     else:
         _check_scalar(schema, value, path)
+
+
+def _check_doubles(schema: dict[str, Any], value: list[Any], path: str) -> None:
+    """Nothing twice in a set, and no key twice in a list that is a map by its items' keys."""
+    kind, keys = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys", [])
+    if kind not in ("set", "map"):
+        return
+    named = value if kind == "set" else [tuple(item.get(key) for key in keys) for item in value]
+    if len(set(named)) < len(named):
+        raise Refused("InvalidSpec", path, "must not name anything twice")
 
 
 def _check_type(schema: dict[str, Any], value: Any, path: str) -> None:

@@ -177,16 +177,17 @@ def instance_settings(spec: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(settings.items()))
 
 
-def preload_libraries(extensions: dict[str, Any]) -> list[str]:
+def preload_libraries(extensions: dict[str, Any], databases: list[dict[str, Any]]) -> list[str]:
     """Libraries which the wanted extensions need at start; one that the image lacks is left out in the pod.
 
-    pg_search since 0.23.2 on every PostgreSQL version: https://docs.paradedb.com/deploy/self-hosted/extension
+    ``extensions`` and ``databases`` are those fields of the spec. pg_search since 0.23.2 on every PostgreSQL
+    version: https://docs.paradedb.com/deploy/self-hosted/extension
     """
-    wanted = ["pg_search"] if extensions.get("pgSearch", True) else []
-    wanted += ["pg_analytics"] if extensions.get("pgAnalytics") else []
-    wanted += ["pg_stat_statements"]
-    wanted += ["pg_cron"] if "pg_cron" in (extensions.get("additional") or []) else []
-    return wanted
+    named = {name for item in databases for name in item.get("extensions") or []}
+    named |= {*(extensions.get("additional") or []), "pg_stat_statements"}
+    named |= {"pg_search"} if extensions.get("pgSearch", True) else set()
+    named |= {"pg_analytics"} if extensions.get("pgAnalytics") else set()
+    return [name for name in ("pg_search", "pg_analytics", "pg_stat_statements", "pg_cron") if name in named]
 
 
 def user_libraries(config: dict[str, str]) -> list[str]:

@@ -1,18 +1,24 @@
-"""The SQL program that brings a database to what the spec says, and reports what it found.
+"""The SQL programs that bring a database to what the spec says, and report what they found.
 
-It runs with psql in the primary's container, over the local socket. Every name and value comes in as one
+They run with psql in the primary's container, over the local socket. Every name and value comes in as one
 JSON text and is quoted by PostgreSQL itself (``format`` with %I and %L), never spliced into a statement.
-Logging and statistics are off for its session, so that no verifier is written anywhere.
+Logging and statistics are off for their sessions, so that no verifier is written anywhere. The parts about
+extensions and about access are in modules of their own.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
-# The session of the program, whatever the user set: nothing it does is written anywhere, nothing cuts it
-# short, it waits for no standby, and no function that a user made is called in place of PostgreSQL's own.
+from ansible_collections.paradedb.db.plugins.module_utils import access_programs, extension_programs
+
+# The session of the program, whatever was set for the role, and by the owner of a database for that: what
+# comes with the connection wins. Nothing it does is written anywhere, nothing cuts it short, it waits for
+# no standby, it acts as nobody else, and no function that a user made is called in place of PostgreSQL's
+# own.
 SESSION_OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -25,6 +31,7 @@ SESSION_OPTIONS = " ".join(
         "log_min_error_statement=panic",
         "log_duration=off",
         "log_transaction_sample_rate=0",
+        "log_error_verbosity=terse",  # no context, which has the statement
         "debug_print_parse=off",
         "debug_print_rewritten=off",
         "debug_print_plan=off",
@@ -36,26 +43,38 @@ SESSION_OPTIONS = " ".join(
         "statement_timeout=0",
         "lock_timeout=0",
         "idle_session_timeout=0",
+        "idle_in_transaction_session_timeout=0",
         "default_transaction_read_only=off",
         "standard_conforming_strings=on",
         "row_security=off",
+        "role=none",
+        "local_preload_libraries=",
+        "jit=off",  # the planner thinks much of small queries over JSON
+        "max_parallel_workers_per_gather=0",
         "synchronous_commit=local",
     )
 )
 
-_PLAN = r"""
-SELECT jsonb_build_object('planned', coalesce(jsonb_agg(change), '[]')) FROM (
-  SELECT format('set the password of role %s', rolname) AS change
-  FROM pg_catalog.pg_authid
-  JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
-  WHERE rolpassword IS DISTINCT FROM wanted.value
-  UNION ALL
-  SELECT format('create database %s', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
-  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
-) AS plan;
+# At the start of each session: what cannot be in the options, because not every version of PostgreSQL has it.
+# First, and in the shortest of transactions, what would end the others.
+_SESSION = r"""
+SELECT :SERVER_VERSION_NUM >= 170000 AS limits_transactions \gset
+\if :limits_transactions
+SET transaction_timeout = 0;
+\endif
+SELECT count(set_config(name, coalesce(boot_val, ''), false)) AS ignored FROM pg_catalog.pg_settings
+WHERE context = 'user' AND source IN ('global', 'database', 'user', 'database user') \gset
 """
 
-_ROLES = r"""
+# Roles that are there before the operator comes: the superuser, Patroni's.
+_OUTDATED = r"""
+SELECT jsonb_build_object('passwords', coalesce(jsonb_agg(rolname ORDER BY rolname), '[]'))
+FROM pg_catalog.pg_authid
+JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
+WHERE rolpassword IS DISTINCT FROM wanted.value;
+"""
+
+_PASSWORDS = r"""
 SELECT format('ALTER ROLE %I PASSWORD %L', rolname, wanted.value)
 FROM pg_catalog.pg_authid
 JOIN jsonb_each_text(:'params'::jsonb->'verifiers') AS wanted ON wanted.key = rolname
@@ -63,78 +82,27 @@ WHERE rolpassword IS DISTINCT FROM wanted.value
 \gexec
 """
 
-_DATABASE = r"""
-SELECT format('CREATE DATABASE %I', p->>'database') FROM (SELECT :'params'::jsonb AS p) AS params
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = p->>'database')
-\gexec
-"""
-
-# The database as a connection URI, every byte of its name percent-encoded: no character is left to quote.
-_TARGET = r"""
+# One of the databases with extensions, by its place in ``contents``. The target is a connection URI with
+# every byte of the name percent-encoded: no character is left to quote. Nothing is to be done where nobody
+# can connect.
+_CONTENT = r"""
 SELECT 'postgresql:///'
-  || regexp_replace(encode(convert_to(p->>'database', 'UTF8'), 'hex'), '(..)', '%\1', 'g') AS target
-FROM (SELECT :'params'::jsonb AS p) AS params \gset
+         || regexp_replace(encode(convert_to(content->>0, 'UTF8'), 'hex'), '(..)', '%\1', 'g') AS target,
+       content->1 AS wanted,
+       EXISTS (SELECT FROM pg_catalog.pg_database
+               WHERE datname = content->>0 AND datallowconn AND datconnlimit <> -2) AS reachable
+FROM (SELECT :'params'::jsonb->'contents'->@place@ AS content) AS contents \gset
 """
 
 _CONNECT = r"""
 \connect -reuse-previous=on :target
 """
 
-# One extension that fails must not keep the others from being created: each in a block of its own.
-_EXTENSIONS = r"""
-SELECT set_config('paradedb_operator.params', :'params', false) AS ignored \gset
-DO $program$
-DECLARE
-  wanted text;
-  outcome jsonb := '[]';
-BEGIN
-  FOR wanted IN
-    SELECT jsonb_array_elements_text(current_setting('paradedb_operator.params')::jsonb->'extensions')
-  LOOP
-    CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = wanted);
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = wanted) THEN
-      outcome := outcome || jsonb_build_object('name', wanted, 'problem', 'the image does not have it');
-      CONTINUE;
-    END IF;
-    BEGIN
-      -- Where an extension goes that has no schema of its own.
-      PERFORM set_config('search_path', 'public', true);
-      EXECUTE pg_catalog.format('CREATE EXTENSION %I CASCADE', wanted);
-      PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
-      outcome := outcome || jsonb_build_object('name', wanted, 'created', true);
-    EXCEPTION WHEN OTHERS THEN  -- the search path is back too: it belonged to the failed block
-      outcome := outcome || jsonb_build_object('name', wanted, 'problem', SQLERRM);
-    END;
-  END LOOP;
-  PERFORM set_config('paradedb_operator.outcome', outcome::text, false);
-END
-$program$;
-SELECT jsonb_build_object('outcome', current_setting('paradedb_operator.outcome')::jsonb);
-"""
-
-# What _EXTENSIONS would do, found out without doing it; the database may not be there yet.
-_FORETELL = r"""
-SELECT EXISTS (SELECT FROM pg_catalog.pg_database
-               WHERE datname = :'params'::jsonb->>'database') AS exists \gset
-\if :exists
-\connect -reuse-previous=on :target
-\endif
-SELECT jsonb_build_object('outcome', coalesce(jsonb_agg(
-  CASE WHEN available.name IS NULL
-    THEN jsonb_build_object('name', wanted, 'problem', 'the image does not have it')
-    ELSE jsonb_build_object('name', wanted, 'created', true)
-  END), '[]'))
-FROM jsonb_array_elements_text(:'params'::jsonb->'extensions') AS wanted
-LEFT JOIN pg_catalog.pg_available_extensions AS available ON available.name = wanted
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = wanted);
-"""
-
 _REPORT = r"""
 SELECT jsonb_build_object(
   'version', current_setting('server_version'),
-  'extensions', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', extname, 'version', extversion)
-                                        ORDER BY extname), '[]')
-                 FROM pg_catalog.pg_extension),
+  'databases', (SELECT coalesce(jsonb_object_agg(datname, oid::bigint), '{}') FROM pg_catalog.pg_database
+                WHERE datallowconn AND datconnlimit <> -2 AND :'params'::jsonb->'named' ? datname::text),
   'pending_restart',
     EXISTS (SELECT FROM pg_catalog.pg_settings WHERE pending_restart)
     OR EXISTS (SELECT FROM pg_catalog.pg_settings AS s
@@ -155,125 +123,98 @@ SELECT jsonb_build_object(
                      FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS setting
                      WHERE setrole = 0 AND starts_with(setting, 'paradedb_operator.extensions=')
                        AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = 'postgres')),
+  'created_digest', (SELECT split_part(setting, '=', 2)
+                     FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS setting
+                     WHERE setrole = 0 AND starts_with(setting, 'paradedb_operator.databases=')
+                       AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = 'postgres')),
   'hba_problem', (SELECT format('line %s: %s', line_number, coalesce(error, 'is not a rule'))
                   FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY line_number LIMIT 1),
   'configuration', pg_catalog.pg_read_file('patroni.dynamic.json', 0, 10000000, true)
 );
 """
 
-# Databases to update, by name: all but those that nobody can connect to.
-_DATABASES = r"""
-SELECT jsonb_build_object('databases', jsonb_agg(datname ORDER BY datname))
-FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2;
-"""
-
-# Of the database that the session is connected to. vector comes first and what a new version requires is
-# created, as pg_search since 0.25 needs it: https://docs.paradedb.com/deploy/upgrading
-_UPDATE = r"""
-SELECT set_config('paradedb_operator.params', :'params', false) AS ignored \gset
-SET lock_timeout = '3s';
-DO $program$
-DECLARE
-  stale record;
-  needed text;
-  outcome jsonb := '[]';
-  said jsonb;
-BEGIN
-  FOR stale IN
-    SELECT installed.extname AS name, installed.extversion AS installed,
-           available.default_version AS available
-    FROM pg_catalog.pg_extension AS installed
-    LEFT JOIN pg_catalog.pg_available_extensions AS available ON available.name = installed.extname
-    WHERE available.default_version IS DISTINCT FROM installed.extversion
-    ORDER BY installed.extname <> 'vector', installed.extname
-  LOOP
-    said := jsonb_build_object(
-      'name', stale.name, 'installed', stale.installed, 'available', stale.available);
-    BEGIN
-      IF stale.available IS NULL THEN
-        RAISE EXCEPTION 'the image does not have it';
-      END IF;
-      IF (current_setting('paradedb_operator.params')::jsonb->>'apply')::boolean THEN
-        FOR needed IN
-          SELECT unnest(requires) FROM pg_catalog.pg_available_extension_versions
-          WHERE name = stale.name AND version = stale.available
-        LOOP
-          CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = needed);
-          PERFORM set_config('search_path', 'public', true);
-          EXECUTE pg_catalog.format('CREATE EXTENSION %I CASCADE', needed);
-          PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
-        END LOOP;
-        EXECUTE format('ALTER EXTENSION %I UPDATE TO %L', stale.name, stale.available);
-      END IF;
-    EXCEPTION WHEN OTHERS THEN
-      said := said || jsonb_build_object('problem', SQLERRM);
-    END;
-    outcome := outcome || said;
-  END LOOP;
-  PERFORM set_config('paradedb_operator.outcome', outcome::text, false);
-END
-$program$;
-SELECT jsonb_build_object(current_database(), current_setting('paradedb_operator.outcome')::jsonb);
-"""
-
-_REMEMBER = r"""
-SELECT format('ALTER DATABASE postgres SET paradedb_operator.extensions = %L', :'params'::jsonb->>'digest')
-\gexec
-"""
-
 _END = "\n\\q\n"  # the exec protocol cannot close stdin
 
 
-def program(parameters: dict[str, Any]) -> str:
-    """The whole program: apply, then report."""
-    return (
-        _header(parameters) + _PLAN + _ROLES + _DATABASE + _TARGET + _CONNECT + _EXTENSIONS + _REPORT + _END
-    )
+def program(parameters: dict[str, Any], application: bool = True) -> str:
+    """The whole program: apply, or with ``apply`` false tell what that would do; then report.
+
+    ``application``: with the application's database, which is the first of ``contents``; without, all that
+    needs no connection to that.
+    """
+    parts = [_SESSION, access_programs.MISSING_DATABASES, _OUTDATED]
+    if parameters["apply"]:
+        parts += [_PASSWORDS, access_programs.CREATE_DATABASES, access_programs.CREATED]
+    else:
+        parts.append(access_programs.FORETELL_DATABASES)
+    parts += [access_programs.CONCERNED, "\\if :concerned\n", access_programs.BRING_ABOUT]
+    if parameters["apply"]:
+        parts.append(access_programs.END_SESSIONS)
+    parts.append("\\endif\n")
+    parts.append(_REPORT)
+    if application:
+        parts += _contents(0, parameters["apply"], extension_programs.INSTALLED)
+    return _header(parameters) + "".join(parts) + _END
 
 
-def dry_program(parameters: dict[str, Any]) -> str:
-    """What a check mode run executes: it reads what there is and tells what the program would do."""
-    return _header(parameters) + _PLAN + _TARGET + _FORETELL + _REPORT + _END
+def contents_program(parameters: dict[str, Any], places: Sequence[int]) -> str:
+    """Creates the extensions of some of ``contents``, or tells which it would; ends at one out of reach."""
+    parts = [
+        part
+        for place in places
+        for part in _contents(
+            place, parameters["apply"], extension_programs.PLACED.replace("@place@", str(place))
+        )
+    ]
+    return _header(parameters) + "".join(parts) + _END
+
+
+def _contents(place: int, apply: bool, tell: str) -> list[str]:
+    """The extensions of a database. What is not there yet is foretold from wherever the session is."""
+    go = [_CONTENT.replace("@place@", str(place)), "\\if :reachable\n", _CONNECT, _SESSION]
+    if apply:
+        return [*go, extension_programs.CREATE, tell, "\\endif\n"]
+    return [*go, "\\endif\n", extension_programs.FORETELL, tell]
 
 
 def databases_program() -> str:
     """Tells the databases whose extensions can be updated."""
-    return _header({}) + _DATABASES + _END
+    return _header({}) + extension_programs.DATABASES + _END
 
 
-def update_program(databases: list[str], apply: bool) -> str:
+def update_program(databases: Sequence[str], apply: bool) -> str:
     """Updates the extensions of these databases one after the other, or only says which it would.
 
     Ends at the first that cannot be reached.
     """
-    parts = [f"\n\\connect -reuse-previous=on '{_target(name)}'\n{_UPDATE}" for name in databases]
+    parts = [_connect(name) + extension_programs.UPDATE for name in databases]
     return _header({"apply": apply}) + "".join(parts) + _END
 
 
-def _target(database: str) -> str:
-    """What _TARGET makes in SQL: a URI with every byte percent-encoded."""
-    return "postgresql:///" + "".join(f"%{byte:02x}" for byte in database.encode())
+def _connect(database: str) -> str:
+    """Go on in a database: in a URI with every byte percent-encoded, as _CONTENT makes it."""
+    target = "postgresql:///" + "".join(f"%{byte:02x}" for byte in database.encode())
+    return f"\n\\connect -reuse-previous=on '{target}'\n{_SESSION}"
 
 
-def remember_program(digest: str) -> str:
-    """Keeps in the database itself to which extensions all of its databases were brought."""
-    return _header({"digest": digest}) + _REMEMBER + _END
+def remember_program(key: str, digest: str) -> str:
+    """Keeps in the database itself what all of its databases were brought to."""
+    return _header({"key": key, "digest": digest}) + extension_programs.REMEMBER + _END
 
 
 def documented_program(parameters: dict[str, Any]) -> str:
-    """The program without secrets, as the ConfigMap shows it: a person can run it with psql -f."""
+    """What the databases are made of, without roles and secrets, as the ConfigMap shows it.
+
+    A person can run it with psql -f.
+    """
     tag = "params"
     while f"${tag}$" in json.dumps(parameters):
         tag += "_"
-    return (
-        _header(parameters, tag)
-        + "SET search_path = pg_catalog;\n"
-        + _DATABASE
-        + _TARGET
-        + _CONNECT
-        + "SET search_path = pg_catalog;\n"
-        + _EXTENSIONS
-    )
+    own_functions = "SET search_path = pg_catalog;\n"
+    parts = [own_functions, access_programs.MISSING_DATABASES, access_programs.CREATE_DATABASES]
+    for place in range(len(parameters["contents"])):
+        parts += [_CONTENT.replace("@place@", str(place)), _CONNECT, own_functions, extension_programs.CREATE]
+    return _header(parameters, tag) + "".join(parts)
 
 
 def _header(parameters: dict[str, Any], tag: str = "") -> str:
@@ -291,15 +232,3 @@ def report(output: str) -> dict[str, Any]:
         if line.strip():
             merged.update(json.loads(line))
     return merged
-
-
-def wanted_extensions(extensions: dict[str, Any]) -> list[str]:
-    """Extensions in the order of creation; what one requires comes with it, as vector with pg_search.
-
-    https://docs.paradedb.com/deploy/self-hosted/extension
-    """
-    wanted = ["vector"] if extensions.get("pgVector") else []
-    wanted += ["pg_search"] if extensions.get("pgSearch", True) else []
-    wanted += ["pg_analytics"] if extensions.get("pgAnalytics") else []
-    wanted += ["pg_stat_statements", "uuid-ossp", *(extensions.get("additional") or [])]
-    return list(dict.fromkeys(wanted))

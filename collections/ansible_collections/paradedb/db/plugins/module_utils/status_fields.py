@@ -9,11 +9,12 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import database
 from ansible_collections.paradedb.db.plugins.module_utils.topology import Topology
 
 
-def addresses(namespace: str, name: str) -> dict[str, str]:
+def addresses(namespace: str, name: str, pooler: bool) -> dict[str, Any]:
     """What a client needs to find the database, and the scale subresource its pods."""
     return {
         "endpoint": f"{name}.{namespace}.svc:{PORT}",
         "readOnlyEndpoint": f"{name}-ro.{namespace}.svc:{PORT}",
+        "poolerEndpoint": f"{name}-pooler.{namespace}.svc:{PORT}" if pooler else None,
         "credentialsSecret": credentials_name(name),
         "selector": database_selector(name),
     }
@@ -48,6 +49,11 @@ def certificate(credentials: dict[str, Any]) -> dict[str, Any]:
     if tls is None or (tls and not tls["expires"]):
         return {}
     return {"tls": {key: tls[key] for key in ("secretName", "expires")} if tls else None}
+
+
+def users(credentials: dict[str, Any]) -> dict[str, Any]:
+    """The users of the spec and where their passwords are; no field without users."""
+    return {"users": credentials.get("users") or None}
 
 
 def promotion(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, str]]:

@@ -14,15 +14,22 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     instance_selector,
     scope,
 )
+from ansible_collections.paradedb.db.plugins.module_utils.objects import OPTIONAL_KINDS
+
+# The kinds whose pods have to end before the rest may go.
+_RUNNING = [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")]
 
 # Every kind that the roles create for an instance.
 OWNED_KINDS = [
-    ("apps/v1", "StatefulSet"),
+    *_RUNNING,
     ("v1", "Service"),
     ("v1", "ConfigMap"),
     ("cert-manager.io/v1", "Certificate"),  # before the Secret, which it would fill again
     ("v1", "Secret"),
     ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("v1", "ServiceAccount"),
@@ -45,12 +52,12 @@ def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode:
             "metadata.name",
             f"{name!r} is a ParadeDB resource in namespace {namespace!r}; delete the resource instead",
         )
-    deleted = _delete(
-        kube, kube.list("apps/v1", "StatefulSet", namespace, instance_selector(name)), check_mode
-    )
+    deleted: list[str] = []
+    for api_version, kind in _RUNNING:
+        deleted += _delete(kube, _find(kube, api_version, kind, namespace, name), check_mode)
     if not check_mode:
         _await_pods(kube, namespace, name)
-    for api_version, kind in OWNED_KINDS[1:]:
+    for api_version, kind in OWNED_KINDS[len(_RUNNING) :]:
         deleted += _delete(kube, _find(kube, api_version, kind, namespace, name), check_mode)
     # Patroni makes ConfigMaps of its own, labelled with its scope.
     deleted += _delete(kube, kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}"), check_mode)
@@ -64,7 +71,7 @@ def _find(kube: Kube, api_version: str, kind: str, namespace: str, name: str) ->
     try:
         return kube.list(api_version, kind, namespace, instance_selector(name))
     except KubeError as error:
-        if error.status == 404 or (error.status == 403 and kind == "Certificate"):
+        if error.status == 404 or (error.status == 403 and kind in OPTIONAL_KINDS):
             return []  # a kind that this cluster does not have, or that this user never used
         raise
 

@@ -9,7 +9,12 @@ from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import certificates, instances, steps
 from ansible_collections.paradedb.db.plugins.module_utils.conditions import CERTIFICATE_VALID
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import readable, secret_definition
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    authority_name,
+    certificate_name,
+    is_ours,
+    readable,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
     Kube,
@@ -21,14 +26,12 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import (
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     API_VERSION,
     COMPONENT,
-    INSTANCE,
     KIND,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
     instance_labels,
     instance_selector,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete
+from ansible_collections.paradedb.db.plugins.module_utils.secret_contents import secret_definition
 
 CERT_MANAGER = "cert-manager.io/v1"
 TLS_COMPONENT = "certificates"
@@ -61,16 +64,15 @@ class Database:
     name: str
     owner: Object
     check_mode: bool
+    pooler: bool = False
 
     @property
     def secret(self) -> str:
-        """Of the operator's and of cert-manager's certificate alike."""
-        return f"{self.name}-tls"
+        return certificate_name(self.name)
 
     @property
     def authority(self) -> str:
-        """The Secret of the operator's own authority."""
-        return f"{self.name}-ca"
+        return authority_name(self.name)
 
     def get_secret(self, name: str) -> Object | None:
         return self.kube.get("v1", "Secret", self.namespace, name)
@@ -159,7 +161,7 @@ def _from_user(database: Database, secret: str, now: datetime) -> Outcome:
             at,
             f"there is no Secret {secret!r} in namespace {database.namespace!r}; create it",
         )
-    if _is_ours(found, database.name):
+    if is_ours(found, database.name):
         raise Refused("InvalidSecret", at, f"the Secret {secret!r} is the operator's own; name another")
     values = _values(found, at)
     certificate = _read(values, at, secret)
@@ -180,7 +182,7 @@ def _from_cert_manager(
     database: Database, issuer: dict[str, Any], existing: dict[tuple[str, str], Object], now: datetime
 ) -> Outcome:
     secret = database.get_secret(database.secret)
-    if secret is not None and not _is_ours(secret, database.name):
+    if secret is not None and not is_ours(secret, database.name):
         raise Refused(
             "NameTaken",
             "metadata.name",
@@ -270,11 +272,6 @@ def _adopt(database: Database, secret: Object) -> list[dict[str, Any]]:
     return [{"header": f"Secret/{database.secret}", "before": {}, "after": {"owner": database.name}}]
 
 
-def _is_ours(secret: Object, name: str) -> bool:
-    labels = secret["metadata"].get("labels") or {}
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE) == name
-
-
 def _given(database: Database) -> str | None:
     """The Secret that the StatefulSet gives to the instances; empty for none, None without a StatefulSet."""
     found = database.kube.get("apps/v1", "StatefulSet", database.namespace, database.name)
@@ -329,7 +326,8 @@ def _outcome(
         "expires": _rfc3339(end),
         "checksum": hashlib.sha256(held.encode()).hexdigest(),
     }
-    needed = [f"{database.name}{kind}.{database.namespace}.svc" for kind in ("", "-ro")]
+    kinds = ("", "-ro", "-pooler") if database.pooler else ("", "-ro")
+    needed = [f"{database.name}{kind}.{database.namespace}.svc" for kind in kinds]
     missing = certificates.missing_names(certificate, needed)
     remedy = "look why cert-manager does not renew it" if at == "spec.tls.certManager" else "renew it"
     soon = min(EXPIRES_SOON, (end - certificate.not_valid_before_utc) / _LAST_PART)

@@ -23,10 +23,23 @@ options:
     elements: dict
     required: true
   kinds:
-    description: Every C(apiVersion/Kind) this component may consist of, so that what is no longer wanted is found.
+    description:
+      - Every C(apiVersion/Kind) this component may consist of, so that what is no longer wanted is found.
+      - One that the cluster does not have is passed over.
     type: list
     elements: str
     required: true
+  pods:
+    description:
+      - Component whose pods mount ConfigMaps of this one.
+      - A checksum of them becomes an annotation of each of these pods when it changes, which has the kubelet bring the
+        mounted files up to date at once, and not within a minute. That does not count as a change.
+    type: str
+    default: ""
+  checksum:
+    description: Stands in the checksum for what these pods mount besides, such as a Secret.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - paradedb.db.instance
   - paradedb.db.owner
@@ -68,12 +81,20 @@ from ansible_collections.paradedb.db.plugins.module_utils.execution import (
 )
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONENT, instance_selector
-from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete, diff, observe
+from ansible_collections.paradedb.db.plugins.module_utils.objects import (
+    apply_all,
+    complete,
+    diff,
+    observe,
+    refresh_mounts,
+)
 
 ARGUMENT_SPEC = argument_spec(
     component={"type": "str", "required": True},
     definitions={"type": "list", "elements": "dict", "required": True},
     kinds={"type": "list", "elements": "str", "required": True},
+    pods={"type": "str", "default": ""},
+    checksum={"type": "str", "default": ""},
     **OWNER_ARG_SPEC,
 )
 
@@ -85,6 +106,9 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     wanted = [complete(item, namespace, name, component, params["owner"]) for item in params["definitions"]]
     existing = observe(kube, kinds, namespace, f"{instance_selector(name)},{COMPONENT}={component}")
     changes = apply_all(kube, wanted, existing, check_mode)
+    if params["pods"] and wanted and not check_mode:
+        pods = kube.list("v1", "Pod", namespace, f"{instance_selector(name)},{COMPONENT}={params['pods']}")
+        refresh_mounts(kube, pods, component, wanted, params["checksum"])
     return {
         "changed": bool(changes),
         "changes": [change["header"] for change in changes],

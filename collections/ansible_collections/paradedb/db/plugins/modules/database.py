@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring databases, extensions and the superuser's password to what the spec says."""
+"""Bring databases, extensions, roles and their privileges to what the spec says."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ module: database
 short_description: Bring the database inside a ParadeDB to what its spec says
 version_added: 0.1.0
 description:
-  - Runs one idempotent SQL program with C(psql) in the primary's container - the superuser's password (as a SCRAM
-    verifier), the database, the extensions in their order - and reports what is in effect.
+  - Runs one idempotent SQL program with C(psql) in the primary's container - users and their passwords (as SCRAM
+    verifiers), databases, owners and privileges, the roles of pooler and exporter, the extensions in their order - and
+    reports what is in effect.
+  - The passwords are read from the Secrets that M(paradedb.db.credentials) keeps, and from those that the spec names.
   - Does nothing, and says so, while no primary is ready.
-  - An extension which the image does not have is reported, not fatal.
+  - A user, a database or an extension that cannot be as the spec says is reported, not fatal.
+  - Drops no database, no role and nothing that anybody made.
   - Updates the extensions of every database, and of template1, when the image has other versions of them than before.
     Waits with that until all instances run the same image.
 options:
   spec:
-    description: The completed spec, as M(paradedb.db.paradedb_info) returns it.
+    description: The completed spec, as M(paradedb.db.preflight) returns it.
     type: dict
     required: true
   salt_seed:
@@ -60,12 +63,12 @@ version:
   type: str
   returned: when connected
 extensions:
-  description: Extensions of the database, with their versions.
+  description: Extensions of the application's database, with their versions.
   type: list
   elements: dict
   returned: when connected
 missing_extensions:
-  description: Extensions asked for and not there, each with its problem.
+  description: Extensions asked for in the application's database and not there, each with its problem.
   type: list
   elements: dict
   returned: when connected
@@ -78,7 +81,8 @@ oldest_wal:
   type: int
   returned: when connected
 checks:
-  description: The conditions ExtensionsReady and ExtensionsCurrent, for M(paradedb.db.status).
+  description: The conditions ExtensionsReady and ExtensionsCurrent, UsersReady where the spec has users or databases, and
+    what keeps the roles of pooler and exporter from being made, for M(paradedb.db.status).
   type: list
   elements: dict
   returned: when connected

@@ -16,7 +16,7 @@ description:
   - Fails with reason and field when an instance cannot become ready by itself.
 options:
   spec:
-    description: The completed spec, as M(paradedb.db.paradedb_info) returns it.
+    description: The completed spec, as M(paradedb.db.preflight) returns it.
     type: dict
     required: true
   certificate:

@@ -16,15 +16,17 @@ options:
     description:
       - What the pass has come to.
       - V(observed) is for between passes - it writes down how the instances are, and asks for a pass when more is needed.
-      - V(paused) is the whole pass of a resource whose spec asks for nothing to be done. It writes down how the instances
-        are and that the resource is paused, and leaves phase and I(observedGeneration) as they are.
     type: str
-    choices: [started, finished, failed, deleting, observed, paused]
+    choices: [finished, failed, deleting, observed]
     required: true
   generation:
-    description: The generation that the pass works on, as M(paradedb.db.paradedb_info) returned it; 0 when it was not read.
+    description: The generation that the pass works on, as M(paradedb.db.preflight) returned it; 0 when it was not read.
     type: int
     default: 0
+  plan:
+    description: What M(paradedb.db.preflight) returned as I(plan), for I(state=finished). Only I(prometheus_operator) is read.
+    type: dict
+    default: {}
   rollout:
     description: What M(paradedb.db.rollout) returned; for I(state=finished).
     type: dict
@@ -36,7 +38,7 @@ options:
   credentials:
     description:
       - What M(paradedb.db.credentials) returned, for I(state=finished), and for I(state=failed) as far as the pass came.
-      - Only I(tls) and I(checks) are read.
+      - Only I(tls), I(users) and I(checks) are read.
     type: dict
     default: {}
   reason:
@@ -57,12 +59,14 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Say that the pass begins
+- name: Say what failed
   paradedb.db.status:
     name: orders
     namespace: production
     generation: "{{ paradedb.generation }}"
-    state: started
+    state: failed
+    reason: "{{ ansible_failed_result.reason }}"
+    message: "{{ ansible_failed_result.msg }}"
 """
 
 RETURN = r"""
@@ -90,10 +94,11 @@ from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
-_STATES = ["started", "finished", "failed", "deleting", "observed", "paused"]
+_STATES = ["finished", "failed", "deleting", "observed"]
 ARGUMENT_SPEC = argument_spec(
     state={"type": "str", "required": True, "choices": _STATES},
     generation={"type": "int", "default": 0},
+    plan={"type": "dict", "default": {}},
     rollout={"type": "dict", "default": {}},
     database={"type": "dict", "default": {}},
     credentials={"type": "dict", "default": {}},
@@ -105,19 +110,16 @@ ARGUMENT_SPEC = argument_spec(
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Write the status for the state."""
     where, generation = (kube, params["namespace"], params["name"]), params["generation"]
-    if params["state"] == "started":
-        return resource_status.started(*where, generation, check_mode)
     if params["state"] == "finished":
         results = {name: params[name] for name in ("rollout", "database", "credentials")}
-        return resource_status.finished(*where, generation, results, check_mode)
+        takes = bool(params["plan"].get("prometheus_operator"))
+        return resource_status.finished(*where, generation, results, check_mode, takes)
     if params["state"] == "failed":
         return resource_status.failed(
             *where, generation, params["reason"], params["message"], check_mode, params["credentials"]
         )
     if params["state"] == "observed":
         return resource_status.observed(*where, check_mode)
-    if params["state"] == "paused":
-        return resource_status.paused(*where, check_mode)
     return resource_status.deleting(*where, check_mode)
 
 

@@ -17,7 +17,7 @@ description:
     not let them grow, and with V(QuotaExceeded) when a quota does not.
 options:
   spec:
-    description: The completed spec, as M(paradedb.db.paradedb_info) returns it; I(storage) is read.
+    description: The completed spec, as M(paradedb.db.preflight) returns it; I(storage) is read.
     type: dict
     required: true
 extends_documentation_fragment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.modules import status as module
 
 from .fake_kube import FakeKube, pod
@@ -45,14 +46,17 @@ class Life:
             "generation": resource["metadata"]["generation"],
             "rollout": SETTLED,
             "database": CONNECTED,
+            "plan": {},
             "credentials": {},
             "reason": "Broken",
             "message": "why",
         }
         return module.run(parameters | more, self.kube, check_mode)  # type: ignore[arg-type]
 
-    def started(self, **more: Any) -> dict[str, Any]:
-        return self.call("started", **more)
+    def started(self, check_mode: bool = False) -> dict[str, Any]:
+        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"), {"metadata": {"generation": 0}})
+        generation = resource["metadata"]["generation"]
+        return resource_status.started(self.kube, "prod", "orders", generation, check_mode)  # type: ignore[arg-type]
 
     def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, **more: Any) -> dict[str, Any]:
         return self.call("finished", rollout=rollout, database=database, **more)
@@ -66,8 +70,8 @@ class Life:
             resource["metadata"]["deletionTimestamp"] = "2025-01-01T00:00:00Z"
         return self.call("deleting", **more)
 
-    def paused(self, **more: Any) -> dict[str, Any]:
-        return self.call("paused", **more)
+    def paused(self, check_mode: bool = False) -> dict[str, Any]:
+        return resource_status.paused(self.kube, "prod", "orders", check_mode)  # type: ignore[arg-type]
 
     def observed(self, **more: Any) -> dict[str, Any]:
         return self.call("observed", **more)

@@ -91,7 +91,8 @@ def handshake(directory: Path, server: Values, trusted: str, host: str) -> str:
     "host",
     [
         *("orders", "orders.prod", "orders.prod.svc", "orders.prod.svc.cluster.local"),
-        *("orders-ro.prod.svc", "orders-pooler", "orders-2.orders-headless.prod.svc"),
+        *("orders-pooler", "orders-pooler.prod", "orders-pooler.prod.svc"),
+        *("orders-pooler.prod.svc.cluster.local", "orders-ro.prod.svc", "orders-2.orders-headless.prod.svc"),
     ],
 )
 def test_a_strict_client_accepts_every_name(tmp_path: Path, host: str) -> None:

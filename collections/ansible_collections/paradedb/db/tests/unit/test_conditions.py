@@ -194,3 +194,15 @@ def test_what_a_rolling_update_brings_with_it_is_no_news() -> None:
 def test_ready_is_no_news_of_its_own() -> None:
     pairs = itertools.product((True, False), repeat=2)
     assert all(not conditions.news([condition("Ready", a)], [condition("Ready", b)]) for a, b in pairs)
+
+
+def finding(kind: str, ok: bool, message: str = "", reason: str = "Why") -> dict[str, Any]:
+    return {"type": kind, "ok": ok, "reason": reason, "message": message}
+
+
+def test_what_several_modules_find_wrong_is_told_in_one() -> None:
+    good, bad = finding("UsersReady", True), finding("UsersReady", False, "no Secret", "SecretNotFound")
+    worse, other = finding("UsersReady", False, "no role", "RoleTaken"), finding("PoolerReady", True)
+    assert conditions.together([good, other]) == [good, other]
+    assert conditions.together([good, bad]) == [bad]
+    assert conditions.together([bad, good, worse, other]) == [bad | {"message": "no Secret; no role"}, other]

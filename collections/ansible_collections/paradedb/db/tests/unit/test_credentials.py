@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import credentials
+from ansible_collections.paradedb.db.plugins.module_utils import credentials, secret_contents
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.modules import credentials as module
 
@@ -35,6 +35,9 @@ def run(kube: FakeKube, check_mode: bool = False, **more: Any) -> dict[str, Any]
         "database": "app",
         "superuser_secret": "",
         "tls": {},
+        "users": [],
+        "pooler": False,
+        "exporter": False,
         "owner": {},
     }
     return module.run(parameters | more, kube, check_mode)  # type: ignore[arg-type]
@@ -246,7 +249,7 @@ HOSTILE = ["p@ss:w/o?r#d%&=+ ", "back\\slash", "colon:colon", "'\"$`", "\u00fc\U
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_connection_strings_read_back(text: str) -> None:
-    made = credentials.application_secret("orders", "prod", f"u{text}", f"p{text}", f"d{text}")
+    made = secret_contents.application_secret("orders", "prod", f"u{text}", f"p{text}", f"d{text}")
     uri = urlsplit(made["uri"])
     assert uri.hostname == "orders.prod.svc"
     assert uri.port == 5432
@@ -261,7 +264,9 @@ def test_connection_strings_read_back(text: str) -> None:
     assert parse_qs(jdbc.query) == {"user": [f"u{text}"], "password": [f"p{text}"]}
     assert made["port"] == "5432"
     assert made["dbname"] == f"d{text}"
-    secure = credentials.application_secret("orders", "prod", f"u{text}", f"p{text}", f"d{text}", tls=True)
+    secure = secret_contents.application_secret(
+        "orders", "prod", f"u{text}", f"p{text}", f"d{text}", tls=True
+    )
     assert secure["uri"] == made["uri"] + "?sslmode=require"
     assert parse_qs(urlsplit(secure["jdbc-uri"].removeprefix("jdbc:")).query)["sslmode"] == ["require"]
 
@@ -269,7 +274,7 @@ def test_connection_strings_read_back(text: str) -> None:
 def test_libpq_reads_the_same_from_the_uri(postgres: PrivatePostgres) -> None:
     """psql connects by the URI, but for the host, which exists in a cluster only."""
     text = "".join(HOSTILE)
-    made = credentials.application_secret("orders", "prod", "postgres", f"p{text}", f"d{text}")
+    made = secret_contents.application_secret("orders", "prod", "postgres", f"p{text}", f"d{text}")
     quoted = f"d{text}".replace('"', '""')
     postgres.query(f'CREATE DATABASE "{quoted}"')
     uri = made["uri"].replace("orders.prod.svc:5432", "")
@@ -282,7 +287,7 @@ def test_libpq_reads_the_same_from_the_uri(postgres: PrivatePostgres) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_pgpass_line_has_five_fields(text: str) -> None:
-    line = credentials.application_secret("o", "n", f"u{text}", f"p{text}", "d")["pgpass"]
+    line = secret_contents.application_secret("o", "n", f"u{text}", f"p{text}", "d")["pgpass"]
     fields, current, escaped = [], "", False
     for char in line:
         if escaped or char not in "\\:":

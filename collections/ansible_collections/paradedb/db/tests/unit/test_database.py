@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from ansible_collections.paradedb.db.plugins.module_utils import database, patroni, sql
+from ansible_collections.paradedb.db.plugins.module_utils import database, extension_programs, patroni, sql
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, KubeError
 from ansible_collections.paradedb.db.plugins.module_utils.scram import verifier
 
@@ -136,11 +136,11 @@ def test_order_of_creation_puts_vector_before_pg_search() -> None:
         "pgAnalytics": True,
         "additional": ["hstore", "uuid-ossp"],
     }
-    assert sql.wanted_extensions(everything) == [
+    assert extension_programs.wanted_extensions(everything) == [
         *("vector", "pg_search", "pg_analytics", "pg_stat_statements", "uuid-ossp", "hstore")
     ]
-    assert sql.wanted_extensions({}) == ["pg_search", "pg_stat_statements", "uuid-ossp"]
-    assert sql.wanted_extensions({"pgSearch": False, "additional": None}) == [
+    assert extension_programs.wanted_extensions({}) == ["pg_search", "pg_stat_statements", "uuid-ossp"]
+    assert extension_programs.wanted_extensions({"pgSearch": False, "additional": None}) == [
         "pg_stat_statements",
         "uuid-ossp",
     ]
@@ -197,7 +197,7 @@ def test_an_error_tells_no_secret(kube: FakeKube) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ["statement_timeout = '1ms'", "lock_timeout = '1ms'", "transaction_timeout = '1ms'"],
+        ["statement_timeout = '1ms'", "lock_timeout = '1ms'", "transaction_timeout = '20ms'"],
         ["default_transaction_read_only = on", "default_transaction_isolation = 'serializable'"],
         ["standard_conforming_strings = off", "quote_all_identifiers = on", "escape_string_warning = on"],
         ["client_encoding = 'latin1'", "client_min_messages = debug5", "plpgsql.extra_errors = 'all'"],
@@ -387,10 +387,27 @@ def test_documented_program_runs_with_psql(kube: FakeKube, postgres: PrivatePost
     assert not (postgres.directory.parent / "paradedb-unit-escaped").exists()
 
 
+def test_documented_program_makes_the_other_databases_too(kube: FakeKube, postgres: PrivatePostgres) -> None:
+    wanted = spec("app", databases=[{"name": HOSTILE_NAMES[0], "extensions": ["hstore"]}, {"name": "plain"}])
+    file = postgres.directory / "init.sql"
+    file.write_text(sql.documented_program(database.program_parameters(wanted)))
+    file.chmod(0o644)
+    assert postgres.execute(["psql", "-X", "-f", str(file)]) == (0, "", "")
+    found = postgres.query("SELECT json_agg(datname) FROM pg_database WHERE NOT datistemplate")
+    assert sorted(json.loads(found)) == sorted(["postgres", "app", HOSTILE_NAMES[0], "plain"])
+    target = "postgresql:///" + "".join(f"%{byte:02x}" for byte in HOSTILE_NAMES[0].encode())
+    assert postgres.query("SELECT count(*) FROM pg_extension WHERE extname = 'hstore'", target) == "1"
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
-@pytest.mark.parametrize("make", [sql.program, sql.dry_program, sql.documented_program])
+@pytest.mark.parametrize("make", [sql.program, sql.documented_program])
 def test_no_parameter_ends_its_quotation(make: Any, name: str) -> None:
-    parameters = {"database": name, "extensions": [name, f"${name}$"], "command_line": {name: name}}
+    parameters = {
+        "apply": True,
+        "create": [name],
+        "contents": [[name, [f"${name}$"]]],
+        "command_line": {name: name},
+    }
     text = make(parameters)
     opening = re.search(r"^SELECT (\$\w+\$)", text, re.MULTILINE)
     assert opening

@@ -181,7 +181,10 @@ def used(role: Path) -> set[str]:
     environment.filters, environment.tests = Known(), Known()
     texts = [text for part in ("tasks", "defaults", "vars") for text in strings(load(role, part))]
     texts += [path.read_text() for path in (role / "templates").glob("*.j2")]
-    return {name for text in texts for name in jinja2.meta.find_undeclared_variables(environment.parse(text))}
+    parsed = [environment.parse(text) for text in texts]
+    # Of a variable that is set below a condition, jinja2 supposes that it may come from outside.
+    own = {node.target.name for tree in parsed for node in tree.find_all(jinja2.nodes.Assign)}
+    return {name for tree in parsed for name in jinja2.meta.find_undeclared_variables(tree)} - own
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -199,3 +199,14 @@ def test_the_same_module_as_a_program(tmp_path: Path) -> None:
     assert found["failed"] is True
     assert "kube-config" in found["msg"]
     assert found["reason"]
+
+
+def test_a_failure_tells_what_was_known_by_then() -> None:
+    def run(params: dict[str, Any], kube: Any, check_mode: bool) -> dict[str, Any]:
+        refusal = Refused("Wrong", "spec.x", "no")
+        refusal.result = {"generation": 3, "reason": "Other"}  # type: ignore[attr-defined]
+        raise refusal
+
+    given = {"name": "orders", "namespace": "prod"}
+    found = execution.run_in_process(run, ArgumentSpecValidator(SPEC), given, False)
+    assert (found["failed"], found["generation"], found["reason"]) == (True, 3, "Wrong")

@@ -308,6 +308,33 @@ def test_enforced_tls_lets_nobody_in_without_it_but_where_the_user_says_so(postg
     assert postgres_complaints(postgres, enforced) == {}
 
 
+def test_no_rule_of_the_user_locks_the_pooler_or_the_exporter_out(postgres: PrivatePostgres) -> None:
+    user_rules = ["local all all reject", "host all all all reject"]
+    without = hba.rules("su", "r", "w", user_rules)
+    lines = hba.rules("su", "r", "w", user_rules, pooler=True, exporter=True)
+    added = [line for line in lines if line not in without]
+    assert added == [
+        'host postgres "paradedb_pooler" all scram-sha-256',
+        'host all "paradedb_exporter" samehost scram-sha-256',
+    ]
+    assert max(map(lines.index, added)) < lines.index(user_rules[0])
+    assert [line for line in lines if line not in added] == without
+    assert postgres_complaints(postgres, lines) == {}
+
+
+def test_with_tls_only_the_exporter_beside_the_server_needs_no_encryption() -> None:
+    lines = hba.rules("su", "r", "w", [], tls_enforced=True, pooler=True, exporter=True)
+    assert 'hostssl postgres "paradedb_pooler" all scram-sha-256' in lines
+    assert [line for line in lines if line.startswith("host ")] == [
+        'host all "paradedb_exporter" samehost scram-sha-256'
+    ]
+
+
+def test_each_of_them_comes_alone() -> None:
+    assert not any("exporter" in line for line in hba.rules("su", "r", "w", [], pooler=True))
+    assert not any("pooler" in line for line in hba.rules("su", "r", "w", [], exporter=True))
+
+
 def test_ident_map_lets_only_the_container_user_in_without_a_password() -> None:
     assert hba.ident_map('a"b', "r") == ['paradedb postgres "a""b"', 'paradedb postgres "r"']
 

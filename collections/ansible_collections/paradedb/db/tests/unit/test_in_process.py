@@ -79,4 +79,3 @@ def test_both_ways_give_the_same_result(tmp_path: Path) -> None:
     assert len(list((tmp_path / "remote").rglob("AnsiballZ_preflight.py"))) == 1
     assert wrong["failed"] is True
     assert "namespace" in wrong["msg"]
-    assert "spec" in wrong["msg"]

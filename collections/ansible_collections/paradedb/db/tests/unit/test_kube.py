@@ -15,7 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paradedb.db.plugins.module_utils import kube as kube_module
 from ansible_collections.paradedb.db.plugins.module_utils.execution import run_in_process
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, Kube, KubeError
-from ansible_collections.paradedb.db.plugins.modules import paradedb_info
+from ansible_collections.paradedb.db.plugins.modules import preflight
 
 SECRET = {
     "apiVersion": "v1",
@@ -106,8 +106,8 @@ def test_a_second_connection_asks_the_server_nothing(kube: Kube, kubeconfig: str
 def test_a_server_that_is_down_is_named_so_by_every_module(kubeconfig: str, server: Server) -> None:
     server.http.socket.close()
     found = run_in_process(
-        paradedb_info.run,
-        ArgumentSpecValidator(paradedb_info.ARGUMENT_SPEC),
+        preflight.run,
+        ArgumentSpecValidator(preflight.ARGUMENT_SPEC),
         QUESTION | {"kubeconfig": kubeconfig},
         False,
     )
@@ -117,9 +117,7 @@ def test_a_server_that_is_down_is_named_so_by_every_module(kubeconfig: str, serv
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
     given = QUESTION | {"kubeconfig": str(tmp_path / "none")}
-    found = run_in_process(
-        paradedb_info.run, ArgumentSpecValidator(paradedb_info.ARGUMENT_SPEC), given, False
-    )
+    found = run_in_process(preflight.run, ArgumentSpecValidator(preflight.ARGUMENT_SPEC), given, False)
     assert found["failed"] is True
     assert found["reason"] == "KubernetesUnavailable"
     assert "kube-config" in found["msg"]
@@ -220,7 +218,8 @@ def test_every_kind_that_the_roles_write_has_a_path() -> None:
     from ansible_collections.paradedb.db.plugins.module_utils.teardown import OWNED_KINDS
 
     for api_version, kind in OWNED_KINDS:
-        assert kube_module._path(api_version, kind, "n", "x").endswith(f"/{kind.lower()}s/x")
+        plural = kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "s")
+        assert kube_module._path(api_version, kind, "n", "x").endswith(f"/{plural}/x")
 
 
 # exec

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import objects
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
+from ansible_collections.paradedb.db.plugins.module_utils.kube import KubeError
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     database_selector,
     instance_labels,
@@ -16,7 +17,10 @@ from ansible_collections.paradedb.db.plugins.modules import apply
 from .fake_kube import FakeKube
 
 OWNER = {"apiVersion": "v1", "kind": "ParadeDB", "name": "orders", "uid": "u", "controller": True}
-PARAMETERS = {"name": "orders", "namespace": "prod", "component": "services", "owner": OWNER}
+PARAMETERS = {
+    **{"name": "orders", "namespace": "prod", "component": "services", "owner": OWNER},
+    **{"pods": "", "checksum": ""},
+}
 
 
 def service(name: str, port: int = 5432, **metadata: Any) -> dict[str, Any]:
@@ -189,3 +193,56 @@ def test_selectors_name_one_instance_only() -> None:
         "app.kubernetes.io/managed-by=paradedb-operator"
     )
     assert "app.kubernetes.io/component=database" in database_selector("a")
+
+
+def queries(text: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "queries"}, "data": {"q": text}}
+
+
+def mounting(**metadata: Any) -> dict[str, Any]:
+    labels = instance_labels("orders") | {"app.kubernetes.io/component": "pooler"}
+    made = {"name": "orders-pooler-x", "labels": labels} | metadata
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": made}
+
+
+def told(kube: FakeKube) -> str | None:
+    pod = kube.objects["Pod", "prod", "orders-pooler-x"]
+    return (pod["metadata"].get("annotations") or {}).get("mounts.database.paradedb.io/services")
+
+
+def test_pods_learn_that_what_they_mount_has_changed() -> None:
+    kube = FakeKube(mounting())
+    more = {"kinds": ["v1/ConfigMap"], "pods": "pooler"}
+    run(kube, queries("a"), check_mode=True, **more)
+    assert told(kube) is None
+    run(kube, queries("a"), **more)
+    first = told(kube)
+    assert first
+    assert run(kube, queries("a"), **more)["changed"] is False
+    assert told(kube) == first
+    run(kube, queries("b"), **more)
+    second = told(kube)
+    assert second not in (None, first)
+    assert run(kube, queries("b"), checksum="of a Secret", **more)["changed"] is False
+    assert told(kube) not in (None, first, second)
+
+
+def test_a_pod_that_goes_is_told_nothing() -> None:
+    kube = FakeKube(mounting(deletionTimestamp="2025-01-01T00:00:00Z"))
+    run(kube, queries("a"), kinds=["v1/ConfigMap"], pods="pooler")
+    assert told(kube) is None
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_optional_kind_that_is_not_there_or_not_granted_has_nothing_to_prune(status: int) -> None:
+    kube = FakeKube()
+    ask = kube.list
+
+    def answer(api_version: str, kind: str, namespace: str, selector: str) -> list[dict[str, Any]]:
+        if kind == "ServiceMonitor":
+            raise KubeError(status, "why")
+        return ask(api_version, kind, namespace, selector)
+
+    kube.list = answer  # type: ignore[method-assign]
+    kinds = ["monitoring.coreos.com/v1/ServiceMonitor", "v1/Service"]
+    assert run(kube, service("orders"), kinds=kinds)["changes"] == ["Service/orders"]

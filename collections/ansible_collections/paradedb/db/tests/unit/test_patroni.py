@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.paradedb.db.plugins.filter.paradedb import pg_hba_conf
 from ansible_collections.paradedb.db.plugins.module_utils import patroni
 
 SPEC = {
@@ -23,6 +24,17 @@ def test_everything_the_instances_run_with_is_in_it() -> None:
     ]
     assert made["postgresql"]["use_pg_rewind"] is True
     assert "shared_preload_libraries" not in made["postgresql"]["parameters"]
+
+
+@pytest.mark.parametrize("tls_enforced", [False, True])
+def test_rules_of_the_pooler_and_the_exporter_come_and_go_with_them(tls_enforced: bool) -> None:
+    on, off = {"enabled": True}, {"enabled": False}
+    for pooling, monitoring in ((on, on), (on, off), ({}, on), (off, None), (None, {})):
+        spec = {**SPEC, "connectionPooling": pooling, "monitoring": monitoring}
+        made = patroni.dynamic_configuration(spec, "boss", tls_enforced)["postgresql"]["pg_hba"]
+        assert any("paradedb_pooler" in line for line in made) == (pooling == on)
+        assert any("paradedb_exporter" in line for line in made) == (monitoring == on)
+        assert pg_hba_conf(spec, "boss", tls_enforced).splitlines() == made
 
 
 def test_a_demoted_primary_stops_before_another_is_elected() -> None:

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import patroni, preflight
-from ansible_collections.paradedb.db.plugins.module_utils.credentials import patroni_secret, secret_definition
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed
-from ansible_collections.paradedb.db.plugins.modules import paradedb_info
+from ansible_collections.paradedb.db.plugins.module_utils.secret_contents import (
+    patroni_secret,
+    secret_definition,
+)
+from ansible_collections.paradedb.db.plugins.modules import preflight as module
 
 from .fake_kube import FakeKube, pod
 from .private_postgres import PrivatePostgres
@@ -262,25 +265,65 @@ def test_any_answer_makes_a_refusal(stderr: str) -> None:
     assert caught.value.reason == "InvalidSetting"
 
 
-# paradedb_info
+# namesakes
+
+
+def service(name: str, of: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/managed-by": "paradedb-operator", "app.kubernetes.io/instance": of}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels}}
+
+
+POOLER, MONITORING = {"connectionPooling": {"enabled": True}}, {"monitoring": {"enabled": True}}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "more", "field"),
+    [
+        ("orders", {}, "metadata.name"),
+        ("orders-headless", {}, "metadata.name"),
+        ("orders-pooler", POOLER, "spec.connectionPooling.enabled"),
+        ("orders-metrics", MONITORING, "spec.monitoring.enabled"),
+    ],
+)
+def test_a_service_of_something_else_is_told_before_anything_is_made(
+    theirs: str, more: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        check(spec(**more), service(theirs, "other"))
+    assert (caught.value.reason, caught.value.field) == ("NameTaken", field)
+    check(spec(**more), service(theirs, "orders"))
+
+
+def test_the_service_of_a_part_that_is_off_does_not_matter() -> None:
+    check(spec(), service("orders-pooler", "orders-pooler"), service("orders-metrics", "other"))
+
+
+# the module
 
 
 def resource(**more: Any) -> dict[str, Any]:
     return {
         "apiVersion": "database.paradedb.io/v1alpha1",
         "kind": "ParadeDB",
-        "metadata": {"name": "orders", "uid": "u-1", "generation": 3},
+        "metadata": {
+            "name": "orders",
+            "namespace": "prod",
+            "uid": "u-1",
+            "generation": 3,
+            "resourceVersion": "7",
+        },
         "spec": {},
     } | more
 
 
-def info(kube: FakeKube, given: dict[str, Any] | None = None) -> dict[str, Any]:
+def begin(kube: FakeKube, given: dict[str, Any] | None = None, check_mode: bool = False) -> dict[str, Any]:
     parameters = {"name": "orders", "namespace": "prod", "spec": given}
-    return paradedb_info.run(parameters, kube, False)  # type: ignore[arg-type]
+    return module.run(parameters, kube, check_mode)  # type: ignore[arg-type]
 
 
 def test_the_resource_is_read_and_completed() -> None:
-    found = info(FakeKube(resource(status={"phase": "Running"})))
+    found = begin(FakeKube(resource(status={"phase": "Running", "observedGeneration": 3})))
+    assert found["changed"] is False
     assert found["spec"]["replicas"] == 1
     assert found["uid"] == "u-1"
     assert found["generation"] == 3
@@ -292,14 +335,40 @@ def test_the_resource_is_read_and_completed() -> None:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+    assert found["plan"]["replicas"] == 1
 
 
 def test_a_given_spec_needs_no_resource_and_suffers_none() -> None:
-    found = info(FakeKube(), {"replicas": 1})
+    found = begin(FakeKube(), {"replicas": 1})
     assert (found["owner"], found["uid"], found["generation"]) == ({}, "prod/orders", 0)
     with pytest.raises(Refused) as caught:
-        info(FakeKube(resource()), {})
+        begin(FakeKube(resource()), {})
     assert caught.value.reason == "ManagedByOperator"
     with pytest.raises(Refused) as caught:
-        info(FakeKube())
+        begin(FakeKube())
     assert caught.value.reason == "NotFound"
+
+
+@pytest.mark.parametrize(("check_mode", "phase"), [(False, "Creating"), (True, None)])
+def test_the_pass_says_that_it_begins(check_mode: bool, phase: str | None) -> None:
+    kube = FakeKube(resource())
+    found = begin(kube, check_mode=check_mode)
+    assert (found["changed"], found["phase"]) == (True, "Creating")
+    written = kube.get("database.paradedb.io/v1alpha1", "ParadeDB", "prod", "orders") or {}
+    assert (written.get("status") or {}).get("phase") == phase
+
+
+def test_the_pass_of_a_paused_resource_ends_there() -> None:
+    found = begin(FakeKube(resource(spec={"paused": True}, status={"phase": "Running"})))
+    assert found["spec"]["paused"] is True
+    assert found["phase"] == "Running"
+    assert "plan" not in found
+    assert "plan" not in begin(FakeKube(), {"paused": True})
+
+
+def test_a_refusal_tells_of_which_generation_it_is() -> None:
+    refused = resource(spec={"postgresConfig": {"port": "1"}})
+    kube = FakeKube(refused)
+    with pytest.raises(Refused) as caught:
+        begin(kube)
+    assert caught.value.result == {"generation": 3}  # type: ignore[attr-defined]

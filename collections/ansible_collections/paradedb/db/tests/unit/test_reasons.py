@@ -14,7 +14,7 @@ ROLES = PLUGINS.parent / "roles"
 PAGE = Path(__file__).parents[6] / "docs/reference/conditions.md"
 
 # Modules for other roles, or for who calls them by hand: what they refuse, the caller of the task reads.
-BY_HAND = ("any_kind.py", "any_status.py", "durations.py", "foreign.py", "teardown.py")
+BY_HAND = ("any_kind.py", "any_status.py", "durations.py", "foreign.py", "resource.py", "teardown.py")
 SAID_TO_THE_CALLER = {"SwitchoverTimeout"}
 
 _WORD = re.compile(r"[A-Z][a-z]+[A-Za-z]*")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.paradedb.db.plugins.module_utils import schema
+from ansible_collections.paradedb.db.plugins.module_utils import exporter_queries, names, pgbouncer, schema
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 
 from .conftest import CHECKOUT
@@ -53,6 +53,11 @@ def test_completion_is_stable_and_leaves_its_input() -> None:
     assert once["extensions"] == {"pgSearch": True, "pgAnalytics": False, "pgVector": True}
 
 
+def test_users_are_completed() -> None:
+    (user,) = schema.complete_spec({"auth": {"users": [{"name": "app"}]}})["auth"]["users"]
+    assert user == {"name": "app", "privileges": ["CONNECT"]}
+
+
 def test_two_completions_share_nothing() -> None:
     first = schema.complete_spec({})
     first["storage"]["accessModes"].append("x")
@@ -64,7 +69,7 @@ def test_every_default_passes_its_own_schema() -> None:
         name: {}
         for name in (
             *("storage", "auth", "tls", "connectionPooling", "backup", "monitoring", "extensions"),
-            "replication",
+            *("replication", "networkPolicy"),
         )
     }
     schema.complete_spec(schema.complete_spec(enabled))
@@ -76,7 +81,11 @@ def test_every_default_passes_its_own_schema() -> None:
 def test_the_samples_are_complete_specs(name: Any) -> None:
     for document in yaml.safe_load_all(name.read_text()):
         if document and document["kind"] == "ParadeDB":
-            schema.complete_spec(document.get("spec") or {})
+            spec = schema.complete_spec(document.get("spec") or {})
+            names.check_names(document["metadata"]["name"], spec)
+            pgbouncer.check_parameters(spec)
+            queries = (spec.get("monitoring") or {}).get("customQueries") or {}
+            assert exporter_queries.sort_out(queries)[1] == {}
 
 
 @pytest.mark.parametrize(
@@ -132,6 +141,29 @@ def test_the_samples_are_complete_specs(name: Any) -> None:
         ({"extensions": {"pgSearch": "yes"}}, "spec.extensions.pgSearch"),
         ({"extensions": {"additional": [""]}}, "spec.extensions.additional[0]"),
         ({"extensions": {"additional": ["hstore", "hstore"]}}, "spec.extensions.additional"),
+        ({"auth": {"users": [{}]}}, "spec.auth.users[0].name"),
+        ({"auth": {"users": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}}, "spec.auth.users"),
+        (
+            {"auth": {"users": [{"name": "a", "privileges": ["SELECT"]}]}},
+            "spec.auth.users[0].privileges[0]",
+        ),
+        ({"auth": {"users": [{"name": "a", "databases": []}]}}, "spec.auth.users[0].databases"),
+        ({"databases": ["shop"]}, "spec.databases[0]"),
+        ({"databases": [{"name": "shop"}, {"name": "shop"}]}, "spec.databases"),
+        ({"connectionPooling": {"replicas": 0}}, "spec.connectionPooling.replicas"),
+        (
+            {"connectionPooling": {"parameters": {"query_timeout": 1}}},
+            "spec.connectionPooling.parameters.query_timeout",
+        ),
+        ({"networkPolicy": {"clients": {}}}, "spec.networkPolicy.clients"),
+        (
+            {"networkPolicy": {"clients": [{"ipBlock": {"except": []}}]}},
+            "spec.networkPolicy.clients[0].ipBlock.cidr",
+        ),
+        (
+            {"monitoring": {"prometheusRule": {"labels": {"a": "b c"}}}},
+            "spec.monitoring.prometheusRule.labels.a",
+        ),
         ({"serviceType": "Headless"}, "spec.serviceType"),
         ({"nodeSelector": {"a": 1}}, "spec.nodeSelector.a"),
         ({"tolerations": [{"key": 1}]}, "spec.tolerations[0].key"),
@@ -165,6 +197,14 @@ def test_what_the_api_server_would_refuse_is_refused_with_its_field(spec: dict[s
         {"tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5}]},
         {"podSecurityContext": {"runAsUser": 1000, "sysctls": [{"name": "a", "value": "b"}]}},
         {"auth": {"database": "x", "superuserSecretRef": {"name": "s.x"}, "pgHBA": ["host all all all md5"]}},
+        {
+            "databases": [{"name": "shop", "owner": "app", "extensions": ["hstore"]}, {"name": "b"}],
+            "networkPolicy": {
+                "enabled": True,
+                "clients": [{"podSelector": {}, "namespaceSelector": {"matchLabels": {"a.b/c": "d"}}}],
+                "metrics": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}],
+            },
+        },
         {"image": "registry:5000/paradedb@sha256:abc", "imagePullSecrets": [{"name": "x"}]},
     ],
     ids=lambda value: str(value)[:70],

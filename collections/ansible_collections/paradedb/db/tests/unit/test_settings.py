@@ -346,7 +346,13 @@ def test_parse_memory(text: str, size: int | None) -> None:
     ],
 )
 def test_preload_libraries(extensions: dict[str, object], libraries: list[str]) -> None:
-    assert settings.preload_libraries(extensions) == libraries
+    assert settings.preload_libraries(extensions, []) == libraries
+
+
+def test_extensions_of_every_database_are_preloaded() -> None:
+    databases = [{"name": "a"}, {"name": "b", "extensions": ["hstore", "pg_cron", "pg_search"]}]
+    found = settings.preload_libraries({"pgSearch": False}, databases)
+    assert found == ["pg_search", "pg_stat_statements", "pg_cron"]
 
 
 @pytest.mark.parametrize(

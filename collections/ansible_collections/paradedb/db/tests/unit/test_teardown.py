@@ -35,6 +35,9 @@ def everything() -> list[dict[str, Any]]:
         thing("Role", "orders"),
         thing("RoleBinding", "orders"),
         thing("StatefulSet", "orders"),
+        thing("Deployment", "orders-pooler"),
+        thing("NetworkPolicy", "orders-database"),
+        thing("ServiceMonitor", "orders"),
         thing("PersistentVolumeClaim", "data-orders-0"),
         pod("orders-0", role="primary"),
         # Of others
@@ -93,12 +96,12 @@ def test_instances_go_first_and_the_rest_after_their_pods(no_waiting: list[float
 
     cluster.on_delete = watch
     result = remove(cluster)
-    assert seen[0] == ("StatefulSet", True)
-    assert not any(pods for _kind, pods in seen[1:])
+    assert seen[:2] == [("Deployment", True), ("StatefulSet", True)]
+    assert not any(pods for _kind, pods in seen[2:])
     kinds = [kind for kind, _pods in seen]
     assert kinds.index("RoleBinding") < kinds.index("ServiceAccount")  # Patroni's rights end last
     assert result["changed"] is True
-    assert len(result["deleted"]) == len(set(result["deleted"])) == 9
+    assert len(result["deleted"]) == len(set(result["deleted"])) == 12
     assert left(cluster) == OTHERS | {"PersistentVolumeClaim/data-orders-0"}
     assert no_waiting[0] == 0
 

@@ -273,6 +273,15 @@ def test_a_certificate_that_expires_in_use_stops_nothing() -> None:
         settle(kube, MINE)
 
 
+def test_with_a_pooler_the_certificate_is_to_have_its_name_too() -> None:
+    kube = FakeKube(secret("mine", selfmade(names=["orders.prod.svc", "orders-ro.prod.svc"])))
+    for pooler, reason in ((False, "CertificateValid"), (True, "NameNotCovered")):
+        database = tls.Database(kube, "prod", "orders", OWNER, False, pooler)  # type: ignore[arg-type]
+        (check,) = tls.settle(database, MINE, NOW).checks
+        assert check["reason"] == reason
+    assert "orders-pooler.prod.svc" in check["message"]
+
+
 @pytest.mark.parametrize(
     ("made", "reason"),
     [

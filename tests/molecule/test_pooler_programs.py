@@ -1,0 +1,90 @@
+"""The programs of the scenario `pooler`: how errors and pgbench's report are read, and the table."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FILES = Path(__file__).parents[2] / "molecule/pooler/files"
+
+
+def program(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"pooler_{name}", FILES / f"{name}.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def load() -> ModuleType:
+    return program("load")
+
+
+@pytest.fixture(scope="module")
+def table() -> ModuleType:
+    return program("table")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "retried"),
+    [
+        (None, "server closed the connection unexpectedly", True),
+        (None, "Connection refused", True),
+        (None, 'FATAL:  password authentication failed for user "app"', False),
+        (None, "FATAL:  no such user", False),
+        ("08P01", "server conn crashed?", True),
+        ("08P01", "query_wait_timeout", False),
+        ("57P01", "terminating connection due to administrator command", True),
+        ("25006", "cannot execute INSERT in a read-only transaction", True),
+        ("40001", "could not serialize access", True),
+        ("42P01", 'relation "writes" does not exist', False),
+        ("26000", 'prepared statement "S_1" does not exist', False),
+    ],
+)
+def test_what_a_client_tries_again(load: ModuleType, code: str | None, message: str, retried: bool) -> None:
+    assert load.is_retried(code, message) == retried
+
+
+def test_pgbenchs_report(load: ModuleType) -> None:
+    text = (
+        "number of transactions actually processed: 144134\n"
+        "number of failed transactions: 2 (0.001%)\n"
+        "tps = 14849.507769 (without initial connection time)\n"
+    )
+    assert load.report(text) == {"transactions": 144134, "failed": 2, "tps": 14850}
+    assert load.report("") == {"transactions": 0, "failed": 0, "tps": 0}
+
+
+RESULT: dict[str, Any] = {
+    "text": "transaction mode",
+    "clients": 200,
+    "servers": 20,
+    "transactions": 9,
+    "tps": 3,
+    "failed": 0,
+    "errors": [],
+}
+
+
+def test_the_table_lines_up_and_ends_with_what_went_wrong(table: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(RESULT | {"errors": ["oops"]}))
+    heading, row, error = table.lines(table.read(tmp_path, ["one", "other"]))
+    assert len(heading) == len(row)
+    assert row.split() == ["transaction", "mode", "20", "3", "0", "-", "-"]
+    assert error == "transaction mode: oops"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"failed": 1}, {"lost": 1}, {"hanging": 1}, {"errors": ["oops"]}, {"servers": 21}, {"transactions": 0}],
+)
+def test_what_is_not_good(table: ModuleType, wrong: dict[str, Any]) -> None:
+    assert table.is_good([RESULT], 20)
+    assert not table.is_good([RESULT, RESULT | wrong], 20)
