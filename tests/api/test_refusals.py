@@ -363,6 +363,17 @@ USERS: dict[str, tuple[Spec, str]] = {
         _user(databases=["shop", "shop"]),
         "spec.auth.users[0].databases[1]: Duplicate",
     ),
+    **{
+        f"{privilege} on postgres": (
+            _user(databases=["shop", "postgres"], privileges=["CONNECT", privilege]),
+            "spec.auth.users[0].privileges: Invalid value: users must not have CREATE or ALL on database",
+        )
+        for privilege in ("CREATE", "ALL")
+    },
+    "CREATE on postgres, which is the application's": (
+        {"auth": {"database": "postgres", "users": [{"name": "app", "privileges": ["CREATE"]}]}},
+        "spec.auth.users: Invalid value: users must not have CREATE or ALL on database postgres",
+    ),
     "user of no database": (_user(databases=[]), "spec.auth.users[0].databases: Invalid value"),
     "rights as a field": (_user(superuser=True), 'unknown field "spec.auth.users[0].superuser"'),
 }

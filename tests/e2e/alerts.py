@@ -13,7 +13,7 @@ CASES = ROOT / "tests/e2e/rules/cases.yaml"
 SITUATIONS = ROOT / "tests/e2e/rules/situations.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
 
-# What the labels in the cases stand for, of the database that the rules are about and of a namesake elsewhere.
+# What the labels in the cases stand for: the database that the rules are about.
 _MEANT = {
     "{E1": '{namespace="production",service="orders-metrics",pod="orders-1"',
     "{E": '{namespace="production",service="orders-metrics",pod="orders-0"',
@@ -51,7 +51,7 @@ def situations() -> dict[str, dict[str, str]]:
     return yaml.load(SITUATIONS.read_text(), yaml.BaseLoader)  # noqa: S506 - as above
 
 
-def tests() -> dict[str, Any]:
+def unit_tests() -> dict[str, Any]:
     """
     promtool's file of tests: each alert once firing, and once silent beside a namesake in trouble; and no
     alert at all in the situations.

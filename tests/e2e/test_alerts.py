@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 import yaml
-from alerts import RUNBOOKS, alerts, cases, rules, runbooks, tests
-from cluster import apply, kubectl
+from alerts import RUNBOOKS, alerts, cases, rules, runbooks, unit_tests
+from cluster import ParadeDB, apply, kubectl
 
 NAMES = [alert["alert"] for alert in alerts()]
 PROMTOOL = {
@@ -22,14 +23,8 @@ PROMTOOL = {
 def pod(namespace: str) -> str:
     """A pod with promtool, which has the rules in a file."""
     spec = {"containers": [PROMTOOL], "terminationGracePeriodSeconds": 0}
-    apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "promtool", "namespace": namespace},
-            "spec": spec,
-        }
-    )
+    metadata = {"name": "promtool", "namespace": namespace}
+    apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     kubectl("-n", namespace, "wait", "pod/promtool", "--for=condition=Ready", "--timeout=120s")
     promtool(namespace, "check", "rules.yaml", rules())
     return namespace
@@ -45,11 +40,11 @@ def promtool(namespace: str, command: str, file: str, content: object) -> str:
 
 
 def test_each_fires_when_it_should_and_not_otherwise(pod: str) -> None:
-    assert "SUCCESS" in promtool(pod, "test", "tests.yaml", tests())
+    assert "SUCCESS" in promtool(pod, "test", "tests.yaml", unit_tests())
 
 
 def test_a_case_that_is_wrong_is_noticed(pod: str) -> None:
-    wrong = tests()
+    wrong = unit_tests()
     wrong["tests"][0]["input_series"] = []
     with pytest.raises(AssertionError, match="FAILED"):
         promtool(pod, "test", "wrong.yaml", wrong)
@@ -81,3 +76,13 @@ def test_the_runbook_helps(name: str) -> None:
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Look", "Do", "Harmless when"]
     for link in re.findall(r"\]\(([^)#:]+)", text):
         assert (RUNBOOKS / link).is_file(), link
+
+
+def test_the_sql_in_the_runbooks_runs(running: ParadeDB) -> None:
+    """But what needs a replica (orders-1), or pg_search, which the small image lacks."""
+    pages = "".join(path.read_text() for path in RUNBOOKS.glob("*.md")).replace("-d shop", "-d paradedb")
+    commands = set(re.findall(r"^kubectl (exec orders-0 .* psql .*)$", pages, re.MULTILINE))
+    for command in sorted(command for command in commands if "version_info" not in command):
+        words = shlex.split(command.replace("orders-0", f"{running.name}-0"))
+        kubectl("-n", running.namespace, *words)
+    assert len(commands) > 20

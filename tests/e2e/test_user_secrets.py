@@ -111,6 +111,22 @@ def test_a_namesake_is_not_taken_over(staffed: ParadeDB) -> None:
     assert who(staffed, uri_of(staffed, "extra", "theirs")) == "extra"
 
 
+def test_a_generated_secret_that_is_named_stays(staffed: ParadeDB) -> None:
+    name, uri = f"{staffed.name}-shop", uri_of(staffed)
+    staffed.patch({"auth": {"users": [{"name": "shop", "secretRef": {"name": name}}]}})
+
+    def is_given_away() -> bool:
+        metadata = (get("secret", name, staffed.namespace) or {"metadata": {"labels": "gone"}})["metadata"]
+        return not metadata.get("labels") and not metadata.get("ownerReferences")
+
+    eventually("the Secret is given away", is_given_away)
+    assert who(staffed, uri) == "shop"
+    staffed.patch({"auth": {"users": []}})
+    eventually("the user is out", lambda: "FATAL" in who(staffed, uri))
+    assert is_given_away()
+    assert values(staffed, name)["uri"] == uri
+
+
 def test_the_secret_goes_with_the_user(staffed: ParadeDB) -> None:
     uri = uri_of(staffed)
     staffed.patch({"auth": {"users": []}})

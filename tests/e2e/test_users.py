@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from cluster import ParadeDB, eventually, get, kubectl, scenario
+from cluster import ParadeDB, apply, eventually, get, kubectl, scenario
 
 
 def test_the_scenario() -> None:
@@ -56,6 +56,32 @@ def test_what_stands_in_the_way_of_one_user_stops_no_other(running: ParadeDB) ->
     command = ("exec", f"{running.name}-0", "-c", "paradedb", "--", "env", f"PGOPTIONS={options}")
     done = kubectl("-n", running.namespace, *command, "psql", "-X", "-A", "-t", "-d", "wiki", "-c", owned)
     assert done.stdout.strip() == "postgres"
+
+
+def test_what_was_there_is_not_taken_from_its_owner(running: ParadeDB) -> None:
+    """A role with its password and a database of it, both made in SQL and then named in the spec."""
+    as_superuser(running, "CREATE ROLE elder LOGIN PASSWORD 'as before'")
+    as_superuser(running, "CREATE DATABASE archive OWNER elder")
+    wanted: dict[str, Any] = {
+        "auth": {"users": [{"name": "web"}, {"name": "elder"}]},
+        "databases": [{"name": "archive"}],
+    }
+    running.patch(wanted)
+    eventually("it is told", lambda: running.condition("UsersReady").get("reason") == "RoleExists")
+    assert "spec.auth.users[1]: role elder exists" in running.condition("UsersReady")["message"]
+    archive = elder(running).rpartition("/")[0] + "/archive"
+    assert running.sql("CREATE TABLE page (a int); SELECT current_user", uri=archive).endswith("elder")
+
+    metadata = {"name": "elders", "namespace": running.namespace}
+    apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "as before"}}
+    )
+    wanted["auth"]["users"][1]["secretRef"] = {"name": "elders"}
+    running.patch(wanted)
+    eventually("it is handed over", lambda: running.condition("UsersReady").get("status") == "True")
+    assert running.sql("SELECT current_user", uri=archive) == "elder"
+    owner = "SELECT datdba::regrole FROM pg_database WHERE datname = 'archive'"
+    assert as_superuser(running, owner) == "elder"
 
 
 def elder(database: ParadeDB) -> str:

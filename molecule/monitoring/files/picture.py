@@ -13,7 +13,7 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -22,16 +22,16 @@ matplotlib.use("Agg")
 import panels
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.dates import DateFormatter
+from matplotlib.dates import DateFormatter, MinuteLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from PIL import Image
 
 WIDTH, UNIT, DPI = 14.0, 0.31, 100  # inches, inches for each of the grid's units of height, dots an inch
 COLUMNS = 24
 POINTS = 300  # of each series at most
 STEP_LEAST = 5  # seconds
-COLOURS = {"green": "#3f9b4f", "orange": "#e5963c", "blue": "#4c7fbf", "text": "#b0b0b0"}
+COLOURS = {"green": "#3f9b4f", "orange": "#e5963c", "red": "#cf4a46", "blue": "#4c7fbf", "text": "#b0b0b0"}
 GROUND, PAPER, INK = "#eef0f3", "#ffffff", "#24292f"
 SECONDS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
 BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -63,57 +63,78 @@ def legend(template: str, labels: dict[str, str]) -> str:
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), template)
 
 
-def series(url: str, panel: dict[str, Any], namespace: str, database: str, minutes: int) -> dict[str, Points]:
+class Period(NamedTuple):
+    """What is drawn, in seconds, since 1970."""
+
+    start: float
+    end: float
+    step: int
+
+
+def series(
+    url: str, panel: dict[str, Any], namespace: str, database: str, period: Period
+) -> dict[str, Points]:
     """What the panel shows: name in its legend, times (seconds since 1970) and values."""
-    end = time.time()
-    period = {
-        "start": str(end - 60 * minutes),
-        "end": str(end),
-        "step": str(max(STEP_LEAST, 60 * minutes // POINTS)),
-    }
+    asked = {key: str(value) for key, value in period._asdict().items()}
     found = {}
     queries = panels.queries(panel, namespace, database)
     for target, query in zip(panel["targets"], queries, strict=True):
-        for answer in panels.ask(url, "query_range", query=query, **period):
+        for answer in panels.ask(url, "query_range", query=query, **asked):
             points = [(float(at), float(value)) for at, value in answer["values"]]
             name = legend(target["legendFormat"], answer["metric"])
             found[name] = [point for point in points if not math.isnan(point[1])]
     return {name: points for name, points in found.items() if points}
 
 
-def draw_lines(axes: Axes, panel: dict[str, Any], found: dict[str, Points]) -> None:
+def line_of(points: Points, step: int) -> tuple[list[float], list[float]]:
+    """Times in days and values, broken where there was no value for a step."""
+    times: list[float] = []
+    values: list[float] = []
+    before = points[0][0]
+    for at, value in points:
+        if at - before > 1.5 * step:
+            times.append((before + step) / 86400)
+            values.append(math.nan)
+        times.append(at / 86400)
+        values.append(value)
+        before = at
+    return times, values
+
+
+def draw_lines(axes: Axes, panel: dict[str, Any], found: dict[str, Points], period: Period) -> None:
     """A line for each series, from zero, and a legend below."""
     defaults = panel["fieldConfig"]["defaults"]
     for name, points in found.items():
-        times = [at / 86400 for at, _ in points]
-        values = [value for _, value in points]
+        times, values = line_of(points, period.step)
         (line,) = axes.plot(times, values, linewidth=1.2, label=name)
         axes.fill_between(times, values, color=line.get_color(), alpha=0.08, linewidth=0)
     most = max(value for points in found.values() for _, value in points)
     axes.set_ylim(0, defaults.get("max", most * 1.1 if most > 0 else 1))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    in_bytes = defaults.get("unit") == "bytes" and most > 0
+    axes.yaxis.set_major_locator(
+        MultipleLocator(2 ** math.ceil(math.log2(most / 4))) if in_bytes else MaxNLocator(4)
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value, defaults.get("unit"))))
     axes.grid(axis="y", color="#e3e6ea", linewidth=0.6)
-    clock(axes)
+    clock(axes, period)
     axes.legend(
         loc="upper left", bbox_to_anchor=(-0.02, -0.12), ncols=3, fontsize=7, frameon=False, handlelength=1,
         columnspacing=1, borderaxespad=0.2,
     )  # fmt: skip
 
 
-def draw_states(axes: Axes, panel: dict[str, Any], found: dict[str, Points]) -> None:
+def draw_states(axes: Axes, panel: dict[str, Any], found: dict[str, Points], period: Period) -> None:
     """A bar for each series, in the colour of the state that it is in."""
     states = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
     names = sorted(found, reverse=True)
     for height, name in enumerate(names):
         points = found[name]
-        step = points[1][0] - points[0][0] if len(points) > 1 else STEP_LEAST
         for at, value in points:
             colour = COLOURS[states[f"{value:.0f}"]["color"]]
-            axes.barh(height, step / 86400, left=at / 86400, height=0.75, color=colour, linewidth=0)
+            axes.barh(height, period.step / 86400, left=at / 86400, height=0.75, color=colour, linewidth=0)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, max(len(names), 3) - 0.4)
-    clock(axes)
+    clock(axes, period)
     marks = [
         pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[state["color"]], label=state["text"])
         for state in states.values()
@@ -124,7 +145,7 @@ def draw_states(axes: Axes, panel: dict[str, Any], found: dict[str, Points]) -> 
     )  # fmt: skip
 
 
-def draw_numbers(axes: Axes, panel: dict[str, Any], found: dict[str, Points]) -> None:
+def draw_numbers(axes: Axes, panel: dict[str, Any], found: dict[str, Points], period: Period) -> None:
     """The latest values, or the names of the series where the panel shows these."""
     axes.axis("off")
     only_names = panel["options"].get("textMode") == "name"
@@ -139,8 +160,11 @@ def draw_numbers(axes: Axes, panel: dict[str, Any], found: dict[str, Points]) ->
             axes.text(across, 0.0, name, fontsize=8, color=INK, ha="center", va="center")
 
 
-def clock(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+def clock(axes: Axes, period: Period) -> None:
+    """The same times below every panel."""
+    axes.set_xlim(period.start / 86400, period.end / 86400)
+    minutes = (period.end - period.start) / 60
+    axes.xaxis.set_major_locator(MinuteLocator(interval=max(1, math.ceil(minutes / 5))))
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
     axes.tick_params(labelsize=7, length=2, colors=INK)
     for spine in axes.spines.values():
@@ -150,7 +174,7 @@ def clock(axes: Axes) -> None:
 DRAW = {"timeseries": draw_lines, "state-timeline": draw_states, "stat": draw_numbers}
 
 
-def draw(dashboard: dict[str, Any], found: dict[str, dict[str, Points]]) -> Figure:
+def draw(dashboard: dict[str, Any], found: dict[str, dict[str, Points]], period: Period) -> Figure:
     """The dashboard with what was ``found`` for each panel, by its title."""
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     figure = pyplot.figure(figsize=(WIDTH, rows * UNIT), dpi=DPI, facecolor=GROUND)
@@ -174,22 +198,27 @@ def draw(dashboard: dict[str, Any], found: dict[str, dict[str, Points]]) -> Figu
         )
         figure.text(card[0] + 0.006, bottom + height - 0.75 / rows, panel["title"], fontsize=9, color=INK,
                     va="center")  # fmt: skip
-        draw_panel(figure, panel, found[panel["title"]], card, rows)
+        draw_panel(figure, panel, found[panel["title"]], period, card, rows)
     return figure
 
 
 def draw_panel(
-    figure: Figure, panel: dict[str, Any], found: dict[str, Points], card: tuple[float, ...], rows: int
+    figure: Figure,
+    panel: dict[str, Any],
+    found: dict[str, Points],
+    period: Period,
+    card: tuple[float, ...],
+    rows: int,
 ) -> None:
     """The inside of a panel, whose ``card`` is left, bottom, width and height in shares of the figure."""
-    aside = 0.085 if panel["type"] == "state-timeline" else 0.036
+    aside = 0.085 if panel["type"] == "state-timeline" else 0.042
     below = 0.9 if panel["type"] == "stat" else 2.1
     if panel["type"] == "stat":
         aside = 0.01
     axes = figure.add_axes((card[0] + aside, card[1] + below / rows, card[2] - aside - 0.012,
                             card[3] - (below + 1.3) / rows), facecolor=PAPER)  # fmt: skip
     if found:
-        DRAW[panel["type"]](axes, panel, found)
+        DRAW[panel["type"]](axes, panel, found, period)
     else:
         axes.axis("off")
         why = panels.OPTIONAL.get(panel["title"], "")
@@ -205,8 +234,7 @@ def write(figure: Figure, picture: Path) -> None:
 
 if __name__ == "__main__":
     content = json.loads(Path(sys.argv[1]).read_text())
-    prometheus, wanted, minutes = sys.argv[2], sys.argv[3:5], int(sys.argv[5])
-    answers = {
-        panel["title"]: series(prometheus, panel, *wanted, minutes) for panel in panels.panels(content)
-    }
-    write(draw(content, answers), Path(sys.argv[6]))
+    prometheus, wanted, seconds, end = sys.argv[2], sys.argv[3:5], 60 * int(sys.argv[5]), time.time()
+    drawn = Period(end - seconds, end, max(STEP_LEAST, seconds // POINTS))
+    answers = {panel["title"]: series(prometheus, panel, *wanted, drawn) for panel in panels.panels(content)}
+    write(draw(content, answers, drawn), Path(sys.argv[6]))

@@ -13,6 +13,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     RESERVED_ROLES,
     USERS_GROUP,
     enabled,
+    reference,
 )
 
 # The comment on a role by which the operator knows that it made it.
@@ -45,13 +46,14 @@ Problem = dict[str, Any]
 
 
 def users(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """``spec.auth.users``, each with its databases and privileges."""
+    """``spec.auth.users``, each with its databases and privileges, and whether its password is given."""
     auth = spec.get("auth") or {}
     return [
         {
             "name": user["name"],
             "databases": user.get("databases") or [auth["database"]],
             "privileges": _expand(user.get("privileges") or ["CONNECT"]),
+            "given": bool(reference(user)),
         }
         for user in auth.get("users") or []
     ]
@@ -112,7 +114,7 @@ def parameters(spec: dict[str, Any], verifiers: dict[str, str]) -> dict[str, Any
         "group": USERS_GROUP,
         "reserved": list(RESERVED_ROLES),
         "users": [
-            {"name": user["name"], "verifier": verifiers[user["name"]]}
+            {"name": user["name"], "verifier": verifiers[user["name"]], "given": user["given"]}
             for user in wanted
             if user["name"] in verifiers
         ],

@@ -27,7 +27,7 @@ KNOWN = r"""
   ),
   guild AS (SELECT known.* FROM known, params WHERE name = p->>'group'),
   users AS (
-    SELECT u->>'name' AS name, u->>'verifier' AS verifier, position
+    SELECT u->>'name' AS name, u->>'verifier' AS verifier, (u->>'given')::boolean AS given, position
     FROM params, jsonb_array_elements(p->'users') WITH ORDINALITY AS listed(u, position)
   ),
   services AS (
@@ -47,7 +47,7 @@ ROLES = r"""
            THEN ' WITH ADMIN FALSE, INHERIT FALSE, SET FALSE' ELSE '' END AS options
   ),
   seen AS (
-    SELECT w.name, w.verifier, w.position, r.oid, r.powerful, r.member,
+    SELECT w.name, w.verifier, w.given, w.position, r.oid, r.powerful, r.member,
            r.oid IS NOT NULL AND (r.elevated OR NOT r.rolcanlogin) AS altered,
            r.oid IS NOT NULL AND r.rolpassword IS DISTINCT FROM w.verifier AS outdated,
            r.oid IS NOT NULL AND NOT r.member AS another
@@ -81,7 +81,9 @@ ROLES = r"""
     UNION ALL
     SELECT 3, u.position,
            jsonb_build_object('user', u.name,
-                              'reason', CASE WHEN taken IS NULL THEN 'UserFailed' ELSE 'RoleTaken' END),
+                              'reason', CASE WHEN taken IS NOT NULL THEN 'RoleTaken'
+                                             WHEN strange IS NOT NULL THEN 'RoleExists'
+                                             ELSE 'UserFailed' END),
            array_remove(ARRAY[
              CASE WHEN oid IS NULL THEN format('create role %s', u.name) END,
              CASE WHEN another THEN format('take role %s over', u.name) END,
@@ -94,7 +96,7 @@ ROLES = r"""
                THEN format('ALTER ROLE %I LOGIN @plain@ PASSWORD %L', u.name, u.verifier) END,
              CASE WHEN oid IS NULL OR another
                THEN format('GRANT %I TO %I%s', p->>'group', u.name, options) END], NULL),
-           taken
+           coalesce(taken, strange)
     FROM params, harmless, seen AS u, LATERAL (
       SELECT CASE
         WHEN EXISTS (SELECT FROM guild WHERE NOT marked)
@@ -102,7 +104,10 @@ ROLES = r"""
         WHEN p->'reserved' ? u.name OR u.name = current_user
           THEN 'the role is the superuser''s or the operator''s own; choose another name'
         WHEN u.powerful AND NOT u.member
-          THEN 'there is a superuser or a replication role of that name; choose another name' END AS taken
+          THEN 'there is a superuser or a replication role of that name; choose another name' END AS taken,
+        CASE WHEN another AND NOT given
+          THEN format('role %s exists and was not made by the operator; name a Secret with its password in '
+                      'secretRef to hand it over', u.name) END AS strange
     ) AS judged
     WHERE oid IS NULL OR another OR altered OR outdated OR taken IS NOT NULL
     UNION ALL
@@ -113,6 +118,14 @@ ROLES = r"""
     WHERE guild.marked AND r.member AND NOT r.reserved AND NOT r.powerful AND NOT p->'untouched' ? r.name
       AND NOT EXISTS (SELECT FROM users WHERE users.name = r.name)
       AND (r.rolcanlogin OR r.rolpassword IS NOT NULL)
+    UNION ALL
+    SELECT 4, r.oid::bigint, jsonb_build_object('role', r.name, 'reason', 'RoleTaken'), NULL, NULL,
+           format('it is in the spec no longer, but somebody made it a superuser or a replication role, so '
+                  'that it keeps its login; ALTER ROLE %1$I NOSUPERUSER NOREPLICATION, or, to keep it as it '
+                  'is, REVOKE %2$I FROM %1$I', r.name, p->>'group')
+    FROM params, guild, known AS r
+    WHERE guild.marked AND r.member AND NOT r.reserved AND r.powerful AND NOT p->'untouched' ? r.name
+      AND NOT EXISTS (SELECT FROM users WHERE users.name = r.name)
     UNION ALL
     SELECT 5, s.position, jsonb_build_object('service', s.name),
            array_remove(ARRAY[
@@ -142,19 +155,21 @@ ROLES = r"""
   SELECT about, changes, statements, problem FROM plan ORDER BY step, position
 """.replace("@known@", KNOWN).replace("@plain@", _PLAIN)
 
+# Only of databases whose owner the spec names: another may have one from before the spec had it.
 OWNERS = r"""
-  SELECT jsonb_build_object('database', d.datname, 'field', 'owner', 'reason', 'DatabaseFailed') AS about,
-         ARRAY[format('make role %s the owner of database %s', owner, d.datname)] AS changes,
-         ARRAY[format('ALTER DATABASE %I OWNER TO %I', d.datname, owner)] AS statements,
-         CASE WHEN r.oid IS NULL AND (p->>'apply')::boolean
+  SELECT jsonb_build_object('database', name, 'field', 'owner', 'reason', 'DatabaseFailed') AS about,
+         ARRAY[format('make role %s the owner of database %s', owner, name)] AS changes,
+         ARRAY[format('ALTER DATABASE %I OWNER TO %I', name, owner)] AS statements,
+         CASE WHEN r.oid IS NULL AND ((p->>'apply')::boolean OR p->'untouched' ? owner)
            THEN format('there is no role %s yet', owner) END AS problem
   FROM (SELECT current_setting('paradedb_operator.params')::jsonb AS p) AS params,
        jsonb_array_elements(p->'owners') AS w,
-       LATERAL (SELECT coalesce(w->>'owner', current_user) AS owner) AS named
-  JOIN pg_catalog.pg_database AS d ON true
+       LATERAL (SELECT w->>'database' AS name, w->>'owner' AS owner) AS named
+  LEFT JOIN pg_catalog.pg_database AS d ON d.datname = name
   LEFT JOIN pg_catalog.pg_authid AS r ON r.rolname = owner
-  WHERE d.datname = w->>'database' AND d.datdba IS DISTINCT FROM r.oid
-  ORDER BY d.datname
+  WHERE owner IS NOT NULL AND (d.oid IS NULL OR r.oid IS NULL OR d.datdba <> r.oid)
+    AND (d.oid IS NOT NULL OR p->'create' ? name AND NOT (p->>'apply')::boolean)
+  ORDER BY name
 """
 
 # A database's PUBLIC may connect to it and make temporary tables, by default: that has to end where
@@ -164,11 +179,12 @@ OWNERS = r"""
 # ours granted to others goes with its grant option (CASCADE), so such entries count as gone; another
 # grantor's are taken back in that grantor's name, as PostgreSQL asks for.
 # https://www.postgresql.org/docs/17/ddl-priv.html
+# A group that a role of ours is in gets nothing, or that role would have it; the group's others do.
 PRIVILEGES = r"""
-  WITH @known@,
+  WITH RECURSIVE @known@,
   bases AS (
     SELECT d.datname::text AS name, d.datdba, coalesce(d.datacl, acldefault('d', d.datdba)) AS acl,
-           CASE WHEN w IS NULL THEN a.rolname ELSE coalesce(w->>'owner', current_user) END AS owner
+           coalesce(w->>'owner', a.rolname) AS owner
     FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_authid AS a ON a.oid = d.datdba
     LEFT JOIN LATERAL (SELECT o FROM params, jsonb_array_elements(p->'owners') AS o
                        WHERE o->>'database' = d.datname) AS owners(w) ON true
@@ -193,6 +209,7 @@ PRIVILEGES = r"""
     LEFT JOIN known AS r ON r.name = w.name
     WHERE NOT (p->>'apply')::boolean
       AND (r.oid IS NULL OR NOT r.reserved AND NOT r.powerful)
+      AND NOT EXISTS (SELECT FROM users AS u WHERE u.name = r.name AND NOT u.given AND NOT r.member)
       AND NOT EXISTS (SELECT FROM guild WHERE NOT marked)
   ),
   entries AS (
@@ -215,6 +232,13 @@ PRIVILEGES = r"""
   opened AS (  -- PUBLIC is the grantee that is no role
     SELECT e.* FROM entries AS e, params WHERE e.grantee IS NULL AND p->'closed' ? e.database
   ),
+  groups AS (  -- of which a role of ours is a member
+    SELECT m.roleid AS oid
+    FROM pg_catalog.pg_auth_members AS m JOIN known AS r ON r.oid = m.member
+    WHERE r.name IN (SELECT name FROM ours) OR r.member AND EXISTS (SELECT FROM guild WHERE marked)
+    UNION
+    SELECT m.roleid FROM groups JOIN pg_catalog.pg_auth_members AS m ON m.member = groups.oid
+  ),
   steps AS (
     SELECT DISTINCT o.database, 1 AS step, NULL AS other, NULL AS change,
            format('GRANT %s ON DATABASE %I TO %s', o.privilege, o.database, keepers.names) AS statement
@@ -224,6 +248,7 @@ PRIVILEGES = r"""
       WHERE NOT r.rolsuper AND NOT starts_with(r.name, 'pg_')
         AND NOT EXISTS (SELECT FROM ours WHERE ours.name = r.name)
         AND NOT (r.member AND EXISTS (SELECT FROM guild WHERE marked))
+        AND NOT (NOT r.rolcanlogin AND r.oid IN (SELECT oid FROM groups))
         AND NOT EXISTS (SELECT FROM entries AS e
                         WHERE (e.database, e.grantee, e.privilege) = (o.database, r.name, o.privilege))
     ) AS keepers

@@ -48,7 +48,8 @@ PLAN = r"""
          array_remove(ARRAY[
            CASE WHEN owner <> current_user
              THEN format('ALTER SCHEMA paradedb_pooler RENAME TO %I',
-                         'paradedb_pooler_of_' || left(owner, 40)) END,
+                         -- the oid: that name could be taken as well
+                         format('paradedb_pooler_%s_of_%s', oid, left(owner, 30))) END,
            'CREATE SCHEMA IF NOT EXISTS paradedb_pooler',
            'DROP FUNCTION IF EXISTS paradedb_pooler.lookup(text)',
            format('CREATE FUNCTION paradedb_pooler.lookup(wanted text, OUT name text, OUT verifier text)'

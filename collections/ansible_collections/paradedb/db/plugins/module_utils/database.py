@@ -39,16 +39,26 @@ _PASSING = (
     "read-only transaction",
 )
 
+PSQL_TIME = 100  # seconds for a run of psql: it ends before the exec's time does, and its backend with it
+_OUT_OF_TIME = (124, 137)  # what timeout(1) ends with, the latter when psql had to be killed
+
 # Databases in one run of psql: each may wait some seconds for locks, and a run must not take minutes.
 BATCH = 10
 
 
 def psql_command(user: str) -> list[str]:
-    """psql without a start file, printing bare rows."""
-    options = f"PGOPTIONS={sql.SESSION_OPTIONS}"
+    """psql without a start file, printing bare rows. Out of time it cancels its statement and ends."""
     return [
         "env",
-        options,
+        f"PGOPTIONS={sql.SESSION_OPTIONS}",
+        "PGAPPNAME=" + sql.APPLICATION,
+        "PGCONNECT_TIMEOUT=20",
+        "timeout",
+        "-s",
+        "INT",
+        "-k",
+        "5",
+        str(PSQL_TIME),
         "psql",
         "-X",
         "-q",
@@ -145,12 +155,12 @@ def _run(psql: _Psql, parameters: dict[str, Any]) -> dict[str, Any]:
     database = parameters["contents"][0][0]
     try:
         found = psql.run(sql.program(parameters))
-        problem = f"nobody can connect to database {database}"
+        problem = ""
     except ExecFailed as error:
         found = psql.run(sql.program(parameters, application=False))
         problem = str(error)
     if database in found["not_created"]:
-        raise ExecFailed(1, found["creation_problem"])
+        raise ExecFailed(1, f"database {database} cannot be created: {found['not_created'][database]}")
     nothing = {"access": {"changes": [], "problems": []}, "extensions": []}
     return {**nothing, "outcome": [{"name": "all", "problem": problem}], **found}
 
@@ -167,9 +177,13 @@ def _describe_changes(found: dict[str, Any]) -> list[str]:
 
 
 def _problems(spec: dict[str, Any], found: dict[str, Any]) -> list[access.Problem]:
+    """Databases of no use besides the application's, and what access could not bring about."""
+    invalid = "an interrupted DROP DATABASE left the database invalid; drop it, and it is made anew"
+    others = (name for name in found["invalid"] if name != spec["auth"]["database"])
+    problems = {**found["not_created"], **dict.fromkeys(others, invalid)}
     return [
-        {"database": name, "reason": "DatabaseFailed", "problem": found["creation_problem"]}
-        for name in found["not_created"]
+        {"database": name, "reason": "DatabaseFailed", "problem": problem}
+        for name, problem in problems.items()
     ] + found["access"]["problems"]
 
 
@@ -181,7 +195,11 @@ def _create_extensions(
     As with the updates, what was brought about is kept in the database, when it was all of it: each of these
     databases takes a connection of its own.
     """
-    wanted = {place: name for place, (name, _extensions) in enumerate(parameters["contents"]) if place}
+    wanted = {
+        place: name
+        for place, (name, _extensions) in enumerate(parameters["contents"])
+        if place and name not in found["invalid"]
+    }
     digest = access.digest(spec, found["databases"])
     if not wanted or found["created_digest"] == digest:
         return [], []
@@ -191,8 +209,7 @@ def _create_extensions(
         lambda places: sql.contents_program(parameters, places),
         lambda place, problem: {str(place): [{"name": "all", "problem": problem}]},
     )
-    closed = [{"name": "all", "problem": "nobody can connect to the database"}]
-    outcome = [(wanted[place], item) for place in wanted for item in told.get(str(place), closed)]
+    outcome = [(wanted[place], item) for place in wanted for item in told.get(str(place), [])]
     changes = [
         f"create extension {item['name']} in database {name}" for name, item in outcome if item.get("created")
     ]
@@ -229,7 +246,14 @@ class _Psql:
 
     def run(self, program: str) -> dict[str, Any]:
         """The JSON objects that the program printed, merged."""
-        return sql.report(self._kube.execute(self._namespace, self._pod, psql_command(self._user), program))
+        command = psql_command(self._user)
+        try:
+            return sql.report(self._kube.execute(self._namespace, self._pod, command, program))
+        except ExecFailed as error:
+            if error.code not in _OUT_OF_TIME:
+                raise
+            message = f"psql did not come to its end within {PSQL_TIME} s: {error.stderr}"
+            raise ExecFailed(error.code, message) from None
 
 
 def _ready_check(missing: list[dict[str, Any]]) -> dict[str, Any]:
@@ -257,7 +281,8 @@ def _update_extensions(
         message = "Extensions are updated when all instances run the same image"
         return [], _current_check(False, "RollingUpdate", message)
     databases = psql.run(sql.databases_program())["databases"]
-    stale = _run_updates(psql, databases, apply=not check_mode)
+    stale = _run_updates(psql, [name for name in databases if not databases[name]], apply=not check_mode)
+    stale += [{"database": name, "problem": why} for name, why in databases.items() if why]
     changes = [_describe(item) for item in stale if "problem" not in item]
     problems = "; ".join(map(_explain, (item for item in stale if "problem" in item)))
     if problems:
@@ -292,7 +317,8 @@ def _in_batches[T](
             told |= psql.run(make(batch))
         except ExecFailed as error:
             if len(batch) == 1:
-                return failed(batch[0], str(error))
+                told |= failed(batch[0], str(error))
+                continue
             for item in batch:
                 told |= _in_batches(psql, [item], make, failed)
     return told

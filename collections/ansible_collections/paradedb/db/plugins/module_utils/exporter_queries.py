@@ -23,6 +23,7 @@ _HISTOGRAM = ("", "_bucket", "_sum", "_count")
 _LONGEST_CACHE = 86400  # seconds
 _LONGEST_NAME = 63  # of a column, as in PostgreSQL
 _LONGEST_DESCRIPTION = 1024  # characters
+_MOST = 256 * 1024  # bytes of all texts; a ConfigMap takes 1 MiB, and a query grows on its way there
 
 
 class InvalidQuery(Exception):
@@ -43,8 +44,12 @@ def sort_out(custom: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     usable: dict[str, Any] = {}
     faults: dict[str, str] = {}
     taken: set[str] = set()
+    size = 0
     for name, text in sorted(custom.items()):
+        size += len(text.encode(errors="replace"))
         try:
+            if size > _MOST:
+                raise InvalidQuery(f"all queries together are longer than {_MOST} bytes")
             definition, metrics = _read(name, text)
             if twice := taken & metrics:
                 raise InvalidQuery(f"another query has the metric {min(twice)} already")
@@ -64,7 +69,7 @@ def _read(name: str, text: str) -> tuple[dict[str, Any], set[str]]:
         raise InvalidQuery(f"a name may not begin with {' or '.join(_RESERVED)}; these metrics exist already")
     given = _parse(text)
     query = given.get("query")
-    if not isinstance(query, str) or not query.strip(" \t\r\n;"):
+    if not _is_text(query) or not query.strip(" \t\r\n;"):
         raise InvalidQuery("it has no text as query")
     cache = given.get("cache_seconds", 0)
     if type(cache) is not int or not 0 <= cache <= _LONGEST_CACHE:
@@ -97,6 +102,11 @@ def _parse(text: str) -> dict[str, Any]:
     return given
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written: YAML can also name halves of characters."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
+
+
 def _columns(metrics: Any) -> dict[str, tuple[str, str]]:
     """Usage and description of each column. Raises InvalidQuery."""
     if not isinstance(metrics, list) or not all(isinstance(item, dict) for item in metrics):
@@ -116,7 +126,7 @@ def _columns(metrics: Any) -> dict[str, tuple[str, str]]:
         if usage == "LABEL" and (column in _LABELS or column.startswith("__")):
             raise InvalidQuery(f"a label cannot be called {column}")
         description = options.get("description") or column
-        if not isinstance(description, str) or len(description) > _LONGEST_DESCRIPTION:
+        if not _is_text(description) or len(description) > _LONGEST_DESCRIPTION:
             raise InvalidQuery(f"the description of column {column} must be a short text")
         columns[column] = (usage, description)
     return columns

@@ -12,11 +12,25 @@ from typing import Any
 # mere name, and then a namesake in the schema that it runs in, for types that fit better, is called
 # instead, as the superuser. Extensions that are marked trusted are written for that, and may be created by
 # the owner anyway. https://www.postgresql.org/docs/17/extend-extensions.html#EXTEND-EXTENSIONS-SECURITY
+# A script also looks in the schemas of what its extension requires, and CREATE ... CASCADE runs the scripts
+# of those as well: so all of them, wherever they are or will be.
 _NAMESAKE = r"""(
-        WITH places AS (
-          SELECT coalesce(v.schema, 'public') AS place FROM pg_catalog.pg_available_extension_versions AS v
+        WITH RECURSIVE offered AS (
+          SELECT v.name, v.trusted, v.requires, v.schema
+          FROM pg_catalog.pg_available_extension_versions AS v
           JOIN pg_catalog.pg_available_extensions AS e ON e.name = v.name AND e.default_version = v.version
-          WHERE v.name = the_name AND NOT v.trusted
+        ), involved AS (
+          SELECT the_name::name COLLATE "C" AS name
+          UNION
+          SELECT required FROM involved JOIN offered USING (name), unnest(offered.requires) AS required
+        ), placed AS (
+          SELECT coalesce(n.nspname, o.schema, 'public') AS place,
+                 NOT o.trusted AND (x.oid IS NULL OR i.name = the_name) AS careless
+          FROM involved AS i LEFT JOIN offered AS o ON o.name = i.name
+          LEFT JOIN pg_catalog.pg_extension AS x ON x.extname = i.name
+          LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
+        ), places AS (
+          SELECT place FROM placed WHERE EXISTS (SELECT FROM placed AS any_of WHERE any_of.careless)
         ), namesakes AS (
           SELECT proname AS name, pronamespace AS place, proowner AS owner FROM pg_catalog.pg_proc
           WHERE proname IN (SELECT own.proname FROM pg_catalog.pg_proc AS own
@@ -97,11 +111,30 @@ PLACED = r"""
 SELECT jsonb_build_object('@place@', current_setting('paradedb_operator.outcome')::jsonb);
 """
 
-# Databases to update, by name: all but those that nobody can connect to.
-DATABASES = r"""
-SELECT jsonb_build_object('databases', jsonb_agg(datname ORDER BY datname))
-FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2;
+# Instead of these, of a database that the session cannot get into: why.
+CLOSED = r"""
+SELECT jsonb_build_object('@key@', jsonb_build_array(
+  jsonb_build_object('name', 'all', 'problem', :'obstacle')));
 """
+
+# What keeps sessions out of one of pg_database: NULL when nothing does. The owner may lock tables of the
+# catalog, as with VACUUM FULL; a new session waits for them before any timeout is in effect.
+OBSTACLE = r"""CASE
+         WHEN datconnlimit = -2
+           THEN 'an interrupted DROP DATABASE left the database invalid; drop it, and it is made anew'
+         WHEN NOT datallowconn THEN 'nobody can connect to the database'
+         ELSE (SELECT min(format('session %s of role %s has locked the catalog of the database, or is about '
+                                 'to; end it with SELECT pg_terminate_backend(%s)', pid, usename, pid))
+               FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid)
+               WHERE database = pg_database.oid AND locktype = 'relation' AND mode = 'AccessExclusiveLock'
+                 AND relation < 16384 AND backend_type = 'client backend')
+       END"""
+
+# Databases to update, by name: all but those that nobody can connect to, and why one cannot be entered now.
+DATABASES = r"""
+SELECT jsonb_build_object('databases', jsonb_object_agg(datname, @obstacle@))
+FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2;
+""".replace("@obstacle@", OBSTACLE)
 
 # Of the database that the session is connected to. vector comes first and what a new version requires is
 # created, as pg_search since 0.25 needs it: https://docs.paradedb.com/deploy/upgrading

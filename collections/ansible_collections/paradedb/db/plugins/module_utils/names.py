@@ -34,7 +34,7 @@ def check_names(name: str, spec: dict[str, Any]) -> None:
     users = auth.get("users") or []
     _check_database(auth.get("database", ""), "spec.auth.database", TEMPLATES)
     for position, user in enumerate(users):
-        _check_user(name, user, f"spec.auth.users[{position}]")
+        _check_user(user, f"spec.auth.users[{position}]", auth.get("database", ""))
     _check_secrets(name, users)
     for position, database in enumerate(spec.get("databases") or []):
         field = f"spec.databases[{position}]"
@@ -53,13 +53,21 @@ def _check_database(name: str, field: str, taken: tuple[str, ...]) -> None:
         raise Refused("InvalidSpec", field, f"must not be {name}, which is PostgreSQL's own")
 
 
-def _check_user(name: str, user: dict[str, Any], field: str) -> None:
+def _check_user(user: dict[str, Any], field: str, default: str) -> None:
+    """``default``: the database of a user who names none."""
     if not _NAME.fullmatch(user["name"]):
         raise Refused("InvalidSpec", f"{field}.name", _SPELLING)
     if user["name"] in RESERVED_USERS or user["name"].startswith("pg_"):
         raise Refused("InvalidSpec", f"{field}.name", f"{user['name']!r} is reserved; choose another name")
     for position, database in enumerate(user.get("databases") or []):
         _check_database(database, f"{field}.databases[{position}]", TEMPLATES)
+    # A schema there could stand in the superuser's search path, and its functions be called by the superuser.
+    databases, privileges = user.get("databases") or [default], user.get("privileges") or []
+    if "postgres" in databases and {"CREATE", "ALL"} & set(privileges):
+        problem = (
+            "must not have CREATE or ALL on database postgres, where superusers work; use another database"
+        )
+        raise Refused("InvalidSpec", f"{field}.privileges", problem)
 
 
 def _check_secrets(name: str, users: list[dict[str, Any]]) -> None:

@@ -119,8 +119,10 @@ def failed(
         return {"changed": False, **waits}
     seen = observe(kube, namespace, name)
     findings = {"settled": False, "reason": reason, "message": message}
+    told = conditions.of(resource)
     checks = conditions.refused_certificate(reason, message) or credentials.get("checks") or []
-    checks = checks + conditions.standing(checks, conditions.of(resource))
+    checks = conditions.together(checks + _parts_known(kube, resource, told))
+    checks += conditions.standing(checks, told)
     progress = _progress(
         *(resource, seen, generation, findings),
         failed=not waiting,
@@ -288,6 +290,16 @@ def _until_another_look(check: dict[str, Any]) -> int:
     if check["type"] == conditions.USERS_READY and not check["ok"]:
         return _LOOK_BESIDES
     return _WITHOUT_WATCH.get(check["reason"], 0)
+
+
+def _parts_known(kube: Kube, resource: Object, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is seen of the optional parts that a pass has made before."""
+    known = {item["type"] for item in told} - set(features.unwanted(resource["spec"]))
+    if not known & {conditions.POOLER_READY, conditions.MONITORING_READY}:
+        return []
+    metadata, takes = resource["metadata"], features.takes_prometheus_operator(told)
+    seen = features.checks(kube, metadata["namespace"], metadata["name"], resource["spec"], takes)
+    return [item for item in seen if item["type"] in known]
 
 
 def _renewal_due(resource: Object) -> bool:

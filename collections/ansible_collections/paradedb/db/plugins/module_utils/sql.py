@@ -15,10 +15,13 @@ from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import access_programs, extension_programs
 
+# How sessions of these programs are known among those of the superuser.
+APPLICATION = "paradedb-operator"
+
 # The session of the program, whatever was set for the role, and by the owner of a database for that: what
-# comes with the connection wins. Nothing it does is written anywhere, nothing cuts it short, it waits for
-# no standby, it acts as nobody else, and no function that a user made is called in place of PostgreSQL's
-# own.
+# comes with the connection wins. Nothing it does is written anywhere, it waits for no standby and not long
+# for anybody's lock, it acts as nobody else, and no function that a user made is called in place of
+# PostgreSQL's own. A statement ends before psql is ended, so that no backend goes on without it.
 SESSION_OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -40,8 +43,9 @@ SESSION_OPTIONS = " ".join(
         "pg_stat_statements.track_utility=off",
         "auto_explain.log_min_duration=-1",
         "pgaudit.log=none",
-        "statement_timeout=0",
-        "lock_timeout=0",
+        f"application_name={APPLICATION}",
+        "statement_timeout=90s",
+        "lock_timeout=3s",
         "idle_session_timeout=0",
         "idle_in_transaction_session_timeout=0",
         "default_transaction_read_only=off",
@@ -66,6 +70,12 @@ SELECT count(set_config(name, coalesce(boot_val, ''), false)) AS ignored FROM pg
 WHERE context = 'user' AND source IN ('global', 'database', 'user', 'database user') \gset
 """
 
+# What a pass before this one left running, as when the operator was ended, must not bring back its spec.
+_ALONE = r"""
+SELECT count(pg_terminate_backend(pid, 5000)) AS ignored FROM pg_catalog.pg_stat_activity
+WHERE application_name = '@application@' AND usename = current_user AND pid <> pg_backend_pid() \gset
+""".replace("@application@", APPLICATION)
+
 # Roles that are there before the operator comes: the superuser, Patroni's.
 _OUTDATED = r"""
 SELECT jsonb_build_object('passwords', coalesce(jsonb_agg(rolname ORDER BY rolname), '[]'))
@@ -83,16 +93,24 @@ WHERE rolpassword IS DISTINCT FROM wanted.value
 """
 
 # One of the databases with extensions, by its place in ``contents``. The target is a connection URI with
-# every byte of the name percent-encoded: no character is left to quote. Nothing is to be done where nobody
-# can connect.
+# every byte of the name percent-encoded: no character is left to quote.
 _CONTENT = r"""
 SELECT 'postgresql:///'
          || regexp_replace(encode(convert_to(content->>0, 'UTF8'), 'hex'), '(..)', '%\1', 'g') AS target,
-       content->1 AS wanted,
-       EXISTS (SELECT FROM pg_catalog.pg_database
-               WHERE datname = content->>0 AND datallowconn AND datconnlimit <> -2) AS reachable
+       content->1 AS wanted
 FROM (SELECT :'params'::jsonb->'contents'->@place@ AS content) AS contents \gset
 """
+
+# Nothing is to be done where nobody can connect, or would wait for it as long as a lock on the catalog lasts,
+# which no timeout ends.
+_LOOK = r"""
+SELECT coalesce(obstacle, CASE WHEN oid IS NULL THEN 'there is no such database' ELSE '' END) AS obstacle,
+       oid IS NOT NULL AND obstacle IS NULL AS reachable,
+       obstacle IS NOT NULL AS obstructed
+FROM (SELECT :'params'::jsonb->'contents'->@place@->>0 AS name) AS named
+LEFT JOIN (SELECT oid, datname, @obstacle@ AS obstacle FROM pg_catalog.pg_database) AS d
+  ON datname = name \gset
+""".replace("@obstacle@", extension_programs.OBSTACLE)
 
 _CONNECT = r"""
 \connect -reuse-previous=on :target
@@ -103,6 +121,8 @@ SELECT jsonb_build_object(
   'version', current_setting('server_version'),
   'databases', (SELECT coalesce(jsonb_object_agg(datname, oid::bigint), '{}') FROM pg_catalog.pg_database
                 WHERE datallowconn AND datconnlimit <> -2 AND :'params'::jsonb->'named' ? datname::text),
+  'invalid', (SELECT coalesce(jsonb_agg(datname ORDER BY datname), '[]') FROM pg_catalog.pg_database
+              WHERE datconnlimit = -2 AND :'params'::jsonb->'create' ? datname::text),
   'pending_restart',
     EXISTS (SELECT FROM pg_catalog.pg_settings WHERE pending_restart)
     OR EXISTS (SELECT FROM pg_catalog.pg_settings AS s
@@ -144,7 +164,8 @@ def program(parameters: dict[str, Any], application: bool = True) -> str:
     """
     parts = [_SESSION, access_programs.MISSING_DATABASES, _OUTDATED]
     if parameters["apply"]:
-        parts += [_PASSWORDS, access_programs.CREATE_DATABASES, access_programs.CREATED]
+        parts.insert(1, _ALONE)
+        parts += [_PASSWORDS, access_programs.create_databases(len(parameters["create"]))]
     else:
         parts.append(access_programs.FORETELL_DATABASES)
     parts += [access_programs.CONCERNED, "\\if :concerned\n", access_programs.BRING_ABOUT]
@@ -153,7 +174,7 @@ def program(parameters: dict[str, Any], application: bool = True) -> str:
     parts.append("\\endif\n")
     parts.append(_REPORT)
     if application:
-        parts += _contents(0, parameters["apply"], extension_programs.INSTALLED)
+        parts += _contents(0, parameters["apply"], "outcome", extension_programs.INSTALLED)
     return _header(parameters) + "".join(parts) + _END
 
 
@@ -163,18 +184,24 @@ def contents_program(parameters: dict[str, Any], places: Sequence[int]) -> str:
         part
         for place in places
         for part in _contents(
-            place, parameters["apply"], extension_programs.PLACED.replace("@place@", str(place))
+            place, parameters["apply"], str(place), extension_programs.PLACED.replace("@place@", str(place))
         )
     ]
     return _header(parameters) + "".join(parts) + _END
 
 
-def _contents(place: int, apply: bool, tell: str) -> list[str]:
-    """The extensions of a database. What is not there yet is foretold from wherever the session is."""
-    go = [_CONTENT.replace("@place@", str(place)), "\\if :reachable\n", _CONNECT, _SESSION]
+def _contents(place: int, apply: bool, key: str, tell: str) -> list[str]:
+    """The extensions of a database, or what keeps the session out, told under ``key``.
+
+    What is not there yet is foretold from wherever the session is.
+    """
+    look = (_CONTENT + _LOOK).replace("@place@", str(place))
+    go = ["\\if :reachable\n", _CONNECT, _SESSION]
+    closed = extension_programs.CLOSED.replace("@key@", key)
     if apply:
-        return [*go, extension_programs.CREATE, tell, "\\endif\n"]
-    return [*go, "\\endif\n", extension_programs.FORETELL, tell]
+        return [look, *go, extension_programs.CREATE, tell, "\\else\n", closed, "\\endif\n"]
+    foretell = [*go, "\\endif\n", extension_programs.FORETELL, tell]
+    return [look, "\\if :obstructed\n", closed, "\\else\n", *foretell, "\\endif\n"]
 
 
 def databases_program() -> str:

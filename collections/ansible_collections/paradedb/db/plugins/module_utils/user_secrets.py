@@ -14,6 +14,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.conditions import (
 )
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     exporter_name,
+    own_names,
     pooler_name,
     readable,
     reference,
@@ -22,8 +23,12 @@ from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     user_password,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
-from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, by_name
-from ansible_collections.paradedb.db.plugins.module_utils.labels import COMPONENT, instance_selector
+from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object, by_name
+from ansible_collections.paradedb.db.plugins.module_utils.labels import (
+    COMPONENT,
+    instance_labels,
+    instance_selector,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.objects import apply_all, complete
 from ansible_collections.paradedb.db.plugins.module_utils.secret_contents import (
     exporter_secret,
@@ -64,6 +69,17 @@ class Outcome:
             self.problems.setdefault(kind, []).append(problem)
 
 
+def _given_away(metadata: Object, name: str, owner: Object | None) -> tuple[Object, Object]:
+    """Labels and owner references of a Secret of ours, and what is left of them when it no longer is."""
+    labels, references = metadata["labels"], metadata.get("ownerReferences") or []
+    ours = {*instance_labels(name), COMPONENT}
+    kept = [item for item in references if item["uid"] != (owner or {}).get("uid")]
+    return (
+        {"labels": labels, "ownerReferences": references},
+        {"labels": {key: labels[key] for key in labels if key not in ours}, "ownerReferences": kept},
+    )
+
+
 class Keeper:
     """Makes the Secrets and keeps them. What is wrong with one of them holds nothing else up."""
 
@@ -96,6 +112,7 @@ class Keeper:
             with outcome.noting(USERS_READY):
                 self._settle_user(position, user)
         self._prune(kept)
+        self._let_go()
         return outcome
 
     def _settle_user(self, position: int, user: dict[str, Any]) -> None:
@@ -128,6 +145,21 @@ class Keeper:
                 raise
             message = f"the Secret {secret!r} cannot be changed, delete it: {error}"
             raise Refused("InvalidSecret", field, message) from None
+
+    def _let_go(self) -> None:
+        """Leave those to a user that he names as his own: they lose our labels and our owner reference."""
+        users = self._params["users"]
+        made = {secret_of(self._name, user) for user in users if not reference(user)}
+        for secret in sorted({reference(user) for user in users} - made - {"", *own_names(self._name)}):
+            item = self._existing.get(secret)
+            if item is None or item["metadata"]["labels"].get(COMPONENT) != ROLES_COMPONENT:
+                continue
+            before, after = _given_away(item["metadata"], self._name, self._params["owner"])
+            self._outcome.changes.append({"header": f"Secret/{secret}", "before": before, "after": after})
+            if not self._check_mode:
+                removed = {"labels": dict.fromkeys(before["labels"].keys() - after["labels"].keys())}
+                references = after["ownerReferences"] or None
+                self._kube.merge_patch(item, {"metadata": {**removed, "ownerReferences": references}})
 
     def _prune(self, kept: set[str]) -> None:
         unwanted = [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -126,16 +128,23 @@ def test_users_get_what_is_declared_and_nothing_more(server: FakeKube, postgres:
     assert allowed(postgres, "ben") == {"postgres": "c"}
 
 
-def test_a_database_of_nobody_in_particular_is_the_superusers(
+def owner_of(postgres: PrivatePostgres, name: str) -> str:
+    return postgres.query(f"SELECT datdba::regrole FROM pg_database WHERE datname = '{name}'")  # noqa: S608
+
+
+def test_without_an_owner_in_the_spec_a_database_keeps_its_own(
     server: FakeKube, postgres: PrivatePostgres
 ) -> None:
+    reconcile(server, spec())
+    postgres.query("CREATE ROLE elder LOGIN")
+    postgres.query("CREATE DATABASE archive OWNER elder")
+    settle(server, spec(user("anna", "archive"), databases=[{"name": "archive"}, {"name": "wiki"}]))
+    assert (owner_of(postgres, "archive"), owner_of(postgres, "wiki")) == ("elder", "postgres")
+    assert allowed(postgres, "elder")["archive"] == "CTc"
+    assert allowed(postgres, "anna") == {"archive": "c"}
     settle(server, TWO)
     settle(server, spec(user("anna"), databases=[{"name": "wiki"}]))
-    owner = "SELECT datdba::regrole FROM pg_database WHERE datname = 'wiki'"
-    assert postgres.query(owner) == "postgres"
-    assert allowed(postgres, "anna") == {"app": "c"}
-    settle(server, spec(user("anna")))  # no longer in the spec
-    assert postgres.query(owner) == "postgres"
+    assert owner_of(postgres, "wiki") == "anna"
 
 
 def test_without_users_and_databases_nothing_is_closed(server: FakeKube, postgres: PrivatePostgres) -> None:
@@ -230,6 +239,17 @@ def open_session(postgres: PrivatePostgres, name: str, where: str) -> subprocess
     return process
 
 
+def hold(postgres: PrivatePostgres, name: str, where: str, statements: str) -> subprocess.Popen[str]:
+    """A session that has done something in a transaction and does not end that."""
+    session = open_session(postgres, name, where)
+    assert session.stdin
+    assert session.stdout
+    session.stdin.write(f"BEGIN; {statements}; SELECT 'held';\n")
+    session.stdin.flush()
+    assert session.stdout.readline() == "held\n"
+    return session
+
+
 def ask(process: subprocess.Popen[str]) -> str:
     """What a session answers: nothing when it was ended."""
     assert process.stdin
@@ -261,7 +281,7 @@ def test_a_user_taken_out_is_locked_out_and_put_back(server: FakeKube, postgres:
     close(*sessions)
     made = role(postgres, "anna")
     assert (made["rolcanlogin"], made["rolpassword"]) == (False, None)
-    assert allowed(postgres, "anna") == {}
+    assert allowed(postgres, "anna") == {"wiki": "CTc"}  # still the owner, and cannot sign in
     assert postgres.query("SELECT relowner::regrole FROM pg_class WHERE relname = 'page'", "wiki") == "anna"
     settle(server, TWO)
     assert allowed(postgres, "anna") == {"app": "c", "wiki": "CTc"}
@@ -269,6 +289,22 @@ def test_a_user_taken_out_is_locked_out_and_put_back(server: FakeKube, postgres:
     settle(server, TWO)
     assert ask(session) == "still there"
     close(session)
+
+
+def test_a_role_that_became_a_superuser_is_told_of_when_it_leaves(
+    server: FakeKube, postgres: PrivatePostgres
+) -> None:
+    settle(server, TWO)
+    postgres.query("ALTER ROLE anna SUPERUSER")
+    left = spec(user("ben"))
+    check = ready(settle(server, left))
+    assert (check["ok"], check["reason"]) == (False, "RoleTaken")
+    assert check["message"].startswith("role anna: it is in the spec no longer, but ")
+    for way in ("ALTER ROLE anna NOSUPERUSER NOREPLICATION", "REVOKE paradedb_users FROM anna"):
+        assert way in check["message"]
+    postgres.query("ALTER ROLE anna NOSUPERUSER NOREPLICATION")
+    assert ready(settle(server, left))["ok"]
+    assert not role(postgres, "anna")["rolcanlogin"]
 
 
 def test_the_last_user_is_taken_out_too(server: FakeKube, postgres: PrivatePostgres) -> None:
@@ -382,6 +418,53 @@ def test_an_existing_role_is_taken_over(server: FakeKube, postgres: PrivatePostg
     assert not role(postgres, "anna")["rolcreatedb"]
 
 
+def test_an_existing_role_is_not_given_another_password(server: FakeKube, postgres: PrivatePostgres) -> None:
+    """Who signs in with the old one would be locked out: it is handed over with its password."""
+    reconcile(server, spec())
+    postgres.query("CREATE ROLE anna LOGIN PASSWORD 'old'")
+    before = role(postgres, "anna")
+    server.put({**own_secret("anna"), "metadata": {**own_secret("anna")["metadata"], "name": "orders-anna"}})
+    unasked = spec({"name": "anna"}, user("ben"))
+    told = reconcile(server, unasked, check_mode=True)
+    found = settle(server, unasked)
+    assert {*told["changes"]} == {*found["changes"]}
+    assert (
+        ready(told)
+        == ready(found)
+        == {
+            "type": "UsersReady",
+            "ok": False,
+            "reason": "RoleExists",
+            "message": "spec.auth.users[0]: role anna exists and was not made by the operator; name a Secret "
+            "with its password in secretRef to hand it over",
+        }
+    )
+    assert role(postgres, "anna") == before
+    assert allowed(postgres, "anna")["app"] == "Tc"  # as before
+    assert allowed(postgres, "ben") == {"app": "c"}
+    assert ready(settle(server, spec(user("anna"), user("ben"))))["ok"]
+    assert role(postgres, "anna")["rolpassword"] == verifier("anna's secret", "uid-1/anna")
+    assert ready(settle(server, unasked))["ok"]  # the operator's by now
+    assert role(postgres, "anna")["rolpassword"] == verifier("anna's secret", "uid-1/anna")
+
+
+def test_closing_a_database_opens_it_to_no_user_through_a_group(
+    server: FakeKube, postgres: PrivatePostgres
+) -> None:
+    settle(server, spec(user("anna")))
+    postgres.query("CREATE ROLE devs; CREATE ROLE staff; CREATE ROLE others; GRANT staff TO devs")
+    postgres.query("CREATE ROLE elder LOGIN IN ROLE devs; CREATE ROLE peer LOGIN; GRANT devs, peer TO anna")
+    settle(server, TWO)
+    kept = {"wiki": "Tc", "reports": "Tc"}
+    for name in ("elder", "peer", "others"):
+        assert kept.items() <= allowed(postgres, name).items()
+    for name in ("devs", "staff"):
+        assert not kept.keys() & allowed(postgres, name).keys()
+    # What anna may as peer is the word of who granted that.
+    postgres.query("REVOKE peer FROM anna")
+    assert allowed(postgres, "anna") == {"app": "c", "wiki": "CTc"}
+
+
 def test_check_mode_foretells_all_of_it(server: FakeKube, postgres: PrivatePostgres) -> None:
     wanted = {**TWO, "connectionPooling": {"enabled": True}, "monitoring": {"enabled": True}}
     wanted["databases"] = [{"name": "wiki", "owner": "anna", "extensions": ["hstore", "no_such"]}]
@@ -395,9 +478,7 @@ def test_check_mode_foretells_all_of_it(server: FakeKube, postgres: PrivatePostg
         == "0"
     )
     done = reconcile(server, wanted)
-    left_over = {"make role anna the owner of database wiki"}  # a database that is still to be made
-    assert {*done["changes"]} - {*told["changes"]} == left_over
-    assert {*told["changes"]} <= {*done["changes"]}
+    assert {*told["changes"]} == {*done["changes"]}
     assert (
         ready(told)["message"]
         == ready(done)["message"]
@@ -415,22 +496,18 @@ def own_secret(kind: str) -> dict[str, Any]:
     return made
 
 
-def test_somebodys_lock_delays_one_database(server: FakeKube, postgres: PrivatePostgres) -> None:
-    """The owner of a database can hold its privileges as long as it likes."""
+def test_a_superusers_lock_delays_one_database(server: FakeKube, postgres: PrivatePostgres) -> None:
     settle(server, TWO)
     postgres.query("GRANT CONNECT ON DATABASE wiki TO ben; GRANT CONNECT ON DATABASE reports TO anna")
-    session = open_session(postgres, "anna", "wiki")
-    assert session.stdin
-    assert session.stdout
-    session.stdin.write("BEGIN; GRANT CONNECT ON DATABASE wiki TO ben; SELECT 'held';\n")
-    session.stdin.flush()
-    assert session.stdout.readline() == "held\n"
+    session = hold(postgres, "postgres", "wiki", "GRANT CONNECT ON DATABASE wiki TO ben")
     begun = time.monotonic()
     check = ready(reconcile(server, TWO))
     assert time.monotonic() - begun < 10
-    assert (check["reason"], check["message"]) == (
-        "DatabaseFailed",
-        "spec.databases[0]: canceling statement due to lock timeout",
+    assert check["reason"] == "DatabaseFailed"
+    assert re.fullmatch(
+        r"spec.databases\[0\]: canceling statement due to lock timeout; "
+        r"session \d+ of role postgres holds it; end that",
+        check["message"],
     )
     assert "reports" not in allowed(postgres, "anna")
     close(session)
@@ -438,17 +515,32 @@ def test_somebodys_lock_delays_one_database(server: FakeKube, postgres: PrivateP
     assert "wiki" not in allowed(postgres, "ben")
 
 
+def test_a_user_cannot_hold_back_what_concerns_him(server: FakeKube, postgres: PrivatePostgres) -> None:
+    """With a change of his own that he does not commit: not a new password, a revocation, nor his leaving."""
+    settle(server, TWO)
+    without = spec(user("ben"), databases=[{"name": "wiki"}])
+    for wanted, statement in (
+        (TWO, "ALTER ROLE anna PASSWORD 'mine'"),
+        (TWO, "GRANT CREATE ON DATABASE wiki TO ben"),
+        (without, "ALTER ROLE anna PASSWORD 'mine'"),
+    ):
+        postgres.query("GRANT CONNECT ON DATABASE wiki TO ben")
+        session = hold(postgres, "anna", "wiki", statement)
+        server.put(secret("anna-secret", password=f"for {statement}"))
+        found = reconcile(server, wanted)
+        assert ready(found)["ok"], ready(found)
+        assert ask(session) == ""
+        close(session)
+        assert "wiki" not in allowed(postgres, "ben")
+    made = role(postgres, "anna")
+    assert (made["rolcanlogin"], made["rolpassword"]) == (False, None)
+
+
 def test_no_secret_of_a_user_is_written_anywhere(server: FakeKube, postgres: PrivatePostgres) -> None:
     """Not even where the statement fails that has it."""
     settle(server, TWO)
-    holder = open_session(postgres, "anna", "wiki")
-    assert holder.stdin
-    assert holder.stdout
-    holder.stdin.write(
-        "BEGIN; ALTER ROLE anna SET work_mem = '1MB'; ALTER ROLE anna PASSWORD NULL; SELECT 'held';\n"
-    )
-    holder.stdin.flush()
-    assert holder.stdout.readline() == "held\n"
+    statements = "ALTER ROLE anna SET work_mem = '1MB'; ALTER ROLE anna PASSWORD NULL"
+    holder = hold(postgres, "postgres", "wiki", statements)
     server.put(secret("anna-secret", password="the next one"))
     found = reconcile(server, TWO)
     close(holder)
@@ -515,13 +607,46 @@ def test_what_cannot_be_created_is_told_and_the_rest_created(
 def test_a_database_that_cannot_be_made_stops_no_other(server: FakeKube, postgres: PrivatePostgres) -> None:
     reconcile(server, spec())
     session = open_session(postgres, "postgres", "template1")
-    begun = reconcile(server, spec(user("anna", "app", "reports")))
+    since = time.monotonic()
+    begun = reconcile(server, spec(user("anna", "app", "reports", "sales", "stock")))
+    assert time.monotonic() - since < 9  # PostgreSQL waits 5 s for the template: once
     close(session)
     assert ready(begun)["reason"] == "DatabaseFailed"
-    assert "database reports: source database" in ready(begun)["message"]
+    for name in ("reports", "sales", "stock"):
+        assert f'database {name}: source database "template1" is being' in ready(begun)["message"]
+    assert "of role postgres in template1" in ready(begun)["message"]
     assert allowed(postgres, "anna") == {"app": "c"}
     settle(server, spec(user("anna", "app", "reports")))
     assert allowed(postgres, "anna") == {"app": "c", "reports": "c"}
+
+
+def test_each_database_has_its_own_problem(server: FakeKube, postgres: PrivatePostgres) -> None:
+    reconcile(server, spec())
+    refused = spec(user("anna", "app", "bad\x01", "fine"))
+    run = server.run
+
+    def refuse(command: list[str], stdin: str) -> str:
+        return run(command, stdin.replace("'CREATE DATABASE %I'", "'CREATE DATABASE %I TABLESPACE none'", 1))
+
+    server.run = refuse
+    message = ready(reconcile(server, refused))["message"]
+    server.run = run
+    assert message == 'database bad\x01: tablespace "none" does not exist'
+    assert allowed(postgres, "anna") == {"app": "c", "fine": "c"}
+
+
+def test_an_invalid_database_is_named_as_such(server: FakeKube, postgres: PrivatePostgres) -> None:
+    wanted = spec(databases=[{"name": "wiki", "extensions": ["hstore"]}])
+    settle(server, wanted)
+    postgres.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname IN ('app', 'wiki')")
+    found = reconcile(server, wanted)
+    problem = "an interrupted DROP DATABASE left the database invalid; drop it, and it is made anew"
+    assert ready(found)["message"] == f"spec.databases[0]: {problem}"
+    assert found["missing_extensions"] == [{"name": "all", "problem": problem}]
+    postgres.query("DROP DATABASE wiki")
+    postgres.query("DROP DATABASE app")
+    assert ready(settle(server, wanted))["ok"]
+    assert "hstore" in extensions(postgres, "wiki")
 
 
 # What the owner of a database can do to the superuser's program
@@ -575,10 +700,66 @@ def test_an_owner_who_closes_a_database_harms_nobody_else(
     postgres.query("ALTER DATABASE postgres RESET paradedb_operator.databases")
     found = reconcile(server, OWNED)
     (missing,) = found["missing_extensions"]
-    assert missing["problem"] == "nobody can connect to database app"
+    assert missing["problem"] == "nobody can connect to the database"
     assert found["connected"]
     assert ready(found)["ok"]
     postgres.query("ALTER DATABASE app ALLOW_CONNECTIONS true")
+
+
+def test_an_owner_who_locks_the_catalog_harms_nobody_else(
+    server: FakeKube, postgres: PrivatePostgres
+) -> None:
+    """A lock that is waited for keeps out every new session, before a timeout is in effect there."""
+    settle(server, OWNED)
+    postgres.query("ALTER DATABASE postgres RESET ALL")
+    first = hold(postgres, "anna", "app", "SELECT FROM pg_operator LIMIT 0; SELECT FROM pg_class LIMIT 0")
+    queued = []
+    for table in ("pg_operator", "pg_class"):
+        session = open_session(postgres, "anna", "app")
+        assert session.stdin
+        session.stdin.write(f"VACUUM FULL {table};\n")
+        session.stdin.flush()
+        queued.append(session)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    while postgres.query(waiting) != "2":
+        time.sleep(0.05)
+    before = postgres.query("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    found = [reconcile(server, OWNED, check_mode) for check_mode in (False, True)]
+    left = postgres.query("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    close(first, *queued)
+    for result in found:
+        (missing,) = result["missing_extensions"]
+        assert "of role anna has locked the catalog of the database" in missing["problem"]
+        assert ready(result)["ok"]
+        current = next(item for item in result["checks"] if item["type"] == "ExtensionsCurrent")
+        assert current["message"].startswith("database app: session ")
+    assert left == before
+    assert settle(server, OWNED)["missing_extensions"] == []
+
+
+def test_a_program_ends_what_an_older_one_left(server: FakeKube, postgres: PrivatePostgres) -> None:
+    settle(server, TWO)
+    command = database.psql_command("postgres")
+    with ThreadPoolExecutor() as pool:
+        older = pool.submit(postgres.execute, command, "SELECT pg_sleep(15);\n\\q\n")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while postgres.query(waiting) != "1":
+            time.sleep(0.05)
+        reconcile(server, TWO, check_mode=True)
+        assert postgres.query(waiting) == "1"
+        reconcile(server, TWO)
+        assert postgres.query(waiting) == "0"
+        assert "terminating connection" in older.result()[2]
+
+
+def test_a_program_that_takes_too_long_leaves_nothing(
+    server: FakeKube, postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PSQL_TIME", 1)
+    psql = database._Psql(server, "prod", "orders-0", "postgres")  # type: ignore[arg-type]
+    with pytest.raises(database.ExecFailed, match="did not come to its end within 1 s"):
+        psql.run("\\set ON_ERROR_STOP on\nSELECT pg_sleep(15);\n\\q\n")
+    assert postgres.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0"
 
 
 def test_what_ends_every_session_in_a_database_ends_no_pass(
@@ -620,6 +801,46 @@ def test_a_namesake_of_postgresqls_own_is_never_called_by_an_extension(
     postgres.query("DROP FUNCTION public.concat(int)", "wiki", "anna")
     assert ready(settle(server, wanted))["ok"]
     assert "pg_buffercache" in extensions(postgres, "wiki")
+
+
+def test_a_namesake_is_found_wherever_a_script_looks(server: FakeKube, postgres: PrivatePostgres) -> None:
+    """In the schema of what the extension requires, and in its own that was renamed since."""
+    plain = {**OWNED, "databases": [{**item, "extensions": []} for item in OWNED["databases"]]}
+    settle(server, plain)
+    postgres.query(
+        "CREATE SCHEMA s; CREATE EXTENSION cube SCHEMA s;"
+        "CREATE FUNCTION s.length(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "wiki",
+        "anna",
+    )
+    wanted = json.loads(json.dumps(OWNED))
+    wanted["databases"][1]["extensions"] = ["earthdistance", "hstore"]
+    assert ready(settle(server, wanted))["message"].startswith(
+        "spec.databases[1].extensions: earthdistance: schema s has a length of role anna, which the"
+    )
+    assert "hstore" in extensions(postgres, "wiki")
+    postgres.query("DROP FUNCTION s.length(int)", "wiki", "anna")
+    assert ready(settle(server, wanted))["ok"]
+    assert "earthdistance" in extensions(postgres, "wiki")
+
+    wanted["databases"][2]["extensions"] = ["pg_buffercache"]
+    settle(server, wanted)
+    old = postgres.query(
+        "SELECT min(version) FROM pg_available_extension_versions WHERE name = 'pg_buffercache'"
+    )
+    postgres.query(
+        f"UPDATE pg_extension SET extversion = '{old}' WHERE extname = 'pg_buffercache'",  # noqa: S608
+        "calm",
+    )
+    postgres.query(
+        "ALTER SCHEMA public OWNER TO ben; ALTER SCHEMA public RENAME TO away; CREATE SCHEMA public;"
+        "CREATE FUNCTION away.concat(int) RETURNS text LANGUAGE sql AS 'SELECT 1';"
+        "ALTER FUNCTION away.concat(int) OWNER TO ben",
+        "calm",
+    )
+    postgres.query("ALTER DATABASE postgres RESET paradedb_operator.extensions")
+    (check,) = [item for item in reconcile(server, wanted)["checks"] if item["type"] == "ExtensionsCurrent"]
+    assert "schema away has a concat of role ben" in check["message"]
 
 
 # The roles of pooler and exporter
@@ -680,15 +901,17 @@ def test_a_function_in_the_poolers_place_is_not_used(server: FakeKube, postgres:
     server.put(own_secret("pooler"))
     settle(server, spec(user("anna", "postgres", privileges=["ALL"])))
     postgres.query(
-        "CREATE SCHEMA paradedb_pooler;"
+        "CREATE SCHEMA paradedb_pooler; CREATE SCHEMA paradedb_pooler_of_anna;"
         "CREATE FUNCTION paradedb_pooler.lookup(text) RETURNS text LANGUAGE sql AS 'SELECT 1';"
         "GRANT ALL ON SCHEMA paradedb_pooler TO PUBLIC",
         user="anna",
     )
+    oid = postgres.query("SELECT oid FROM pg_namespace WHERE nspname = 'paradedb_pooler'")
     settle(server, spec(user("anna", "postgres", privileges=["ALL"]), **POOLED))
     assert lookup(postgres, "anna").startswith("anna|SCRAM")
     owner = "SELECT nspowner::regrole FROM pg_namespace WHERE nspname = "
     assert postgres.query(owner + "'paradedb_pooler'") == "postgres"
+    assert postgres.query(owner + f"'paradedb_pooler_{oid}_of_anna'") == "anna"
     assert postgres.query(owner + "'paradedb_pooler_of_anna'") == "anna"
     postgres.query("GRANT CREATE ON SCHEMA paradedb_pooler TO anna, PUBLIC")
     postgres.query(

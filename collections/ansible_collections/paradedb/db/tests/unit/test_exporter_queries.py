@@ -30,8 +30,9 @@ def test_the_users_queries_stand_behind_ours() -> None:
 
 
 def test_a_text_arrives_as_it_is_whatever_is_in_it() -> None:
-    text = "SELECT '\u00fc\u2028\U0001f418 {{ x }} \\ \"' AS n"
-    (query,) = yaml.safe_load(exporter_queries("", {"shop": definition(text)})).values()
+    text = "SELECT '\u00fc\U0001f418 {{ x }} \\ \"' AS n"
+    given = json.dumps({"query": text, "metrics": [{"n": GAUGE}]}, ensure_ascii=False)
+    (query,) = yaml.safe_load(exporter_queries("", {"shop": given})).values()
     assert text in query["query"]
 
 
@@ -65,6 +66,7 @@ BAD = {
     "a list": "[]",
     "no query": json.dumps({"metrics": [{"n": GAUGE}]}),
     "an empty query": definition(" ;\n"),
+    "half a character": '{"query": "SELECT 1 -- \\ud83d", "metrics": [{"n": {"usage": "GAUGE"}}]}',
     "no metrics": json.dumps({"query": "SELECT 1"}),
     "no list": definition(metrics={"n": GAUGE}),
     "no options": definition(metrics=[{"n": None}]),
@@ -114,3 +116,12 @@ def test_our_own_queries_can_be_used_by_the_same_rules() -> None:
                 assert options["usage"] in ("LABEL", "GAUGE", "COUNTER"), column
                 assert (options["usage"] == "COUNTER") == column.endswith("_total"), column
                 assert options["description"]
+
+
+def test_queries_that_no_config_map_could_hold_are_left_out() -> None:
+    text = "query: SELECT 1 AS n -- " + "\u00e4" * 8000 + "\nmetrics: [n: {usage: GAUGE}]"
+    usable, faults = sort_out({f"shop{number:02}": text for number in range(50)})
+    assert list(usable) == [f"shop{number:02}" for number in range(16)]
+    assert len(faults) == 34
+    assert "together" in faults["shop16"]
+    assert len(yaml.safe_dump(usable).encode()) < 1024 * 1024

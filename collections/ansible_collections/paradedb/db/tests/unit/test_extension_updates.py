@@ -145,6 +145,14 @@ def test_a_database_that_cannot_be_reached_does_not_keep_the_others(
     assert version(postgres, "template1") == newest(postgres)
 
 
+def test_what_other_batches_told_is_kept(outdated: FakeKube, postgres: PrivatePostgres) -> None:
+    """The one that cannot be reached is alone in the last batch, and the others are told of all the same."""
+    psql = database._Psql(outdated, "prod", "orders-0", "postgres")  # type: ignore[arg-type]
+    told = database._run_updates(psql, ["app", "postgres", "template1", "no such"], apply=True)
+    assert [item["database"] for item in told] == ["app", "postgres", "template1", "no such"]
+    assert [item["database"] for item in told if "problem" in item] == ["no such"]
+
+
 def test_a_database_that_is_closed_is_left_alone(outdated: FakeKube, postgres: PrivatePostgres) -> None:
     postgres.query("ALTER DATABASE app ALLOW_CONNECTIONS false")
     try:

@@ -99,3 +99,13 @@ def test_what_is_in_the_database_is_looked_at_again_while_it_is_not_as_it_should
 ) -> None:
     said = {"type": "UsersReady", "ok": ok, "reason": "RoleTaken", "message": ""}
     assert ("requeue_after" in life(**USERS).finished(credentials={"checks": [said]})) is not ok
+
+
+def test_a_failed_pass_still_tells_of_the_parts_that_were_made_before(seen: Seen) -> None:
+    one = life(**POOLER)
+    one.failed()
+    assert "PoolerReady" not in types(one)
+    one.finished()
+    seen.pooler = READY | {"ok": False, "reason": "PoolerCrashing", "message": "0 of 1"}
+    one.failed()
+    assert one.condition("PoolerReady")["reason"] == "PoolerCrashing"

@@ -28,6 +28,8 @@ def _databases(*databases: dict[str, Any], users: tuple[str, ...] = ()) -> dict[
         _users("app", "reader", "a" * 63, "_app", "a-b"),
         _users("app", {"name": "app_1", "databases": ["postgres", "shop-2", "x$y"]}),
         _users("a_b", {"name": "a-b"} | MINE),
+        _users({"name": "app", "databases": ["postgres"], "privileges": ["CONNECT", "TEMP", "TEMPORARY"]}),
+        _users({"name": "app", "privileges": ["ALL"]}),
         _users(*({"name": name} | MINE for name in ("pooler", "credentials", "app_", "tls", "ca"))),
         _databases({"name": "paradedb"}, {"name": "shop", "owner": "app"}, users=("app",)),
     ],
@@ -55,6 +57,19 @@ def test_what_the_api_server_takes_passes(spec: dict[str, Any]) -> None:
             for name in ("credentials", "patroni", "pooler", "exporter", "tls", "ca", "tls_", "app_")
         ),
         (_users("a_b", "a-b"), "spec.auth.users[1].name"),
+        *(
+            (
+                _users(
+                    {"name": "app", "databases": ["shop", "postgres"], "privileges": ["CONNECT", privilege]}
+                ),
+                "spec.auth.users[0].privileges",
+            )
+            for privilege in ("CREATE", "ALL")
+        ),
+        (
+            {"auth": {"database": "postgres", "users": [{"name": "app", "privileges": ["ALL"]}]}},
+            "spec.auth.users[0].privileges",
+        ),
         (_users("a$b", "a_b"), "spec.auth.users[1].name"),
         (_databases({"name": "postgres"}), "spec.databases[0].name"),
         (_databases({"name": "shop"}, {"name": "Shop"}), "spec.databases[1].name"),

@@ -207,15 +207,34 @@ def test_the_users_own_secret_is_read_and_never_touched() -> None:
     assert passwords(kube, {"auth": {"users": users}})["report"] == "q"
 
 
-def test_a_generated_secret_that_the_user_names_is_kept_as_his() -> None:
+def test_a_generated_secret_that_the_user_names_is_his_from_then_on() -> None:
     kube = FakeKube()
-    run(kube, users=[{"name": "app"}])
-    before = values(kube, "orders-app")
+    run(kube, users=[{"name": "app"}], owner=OWNER)
+    before, made = values(kube, "orders-app"), kube.objects["Secret", "prod", "orders-app"]["metadata"]
+    made["labels"]["team"] = "web"
+    other = {**OWNER, "kind": "Other", "uid": "v"}
+    made["ownerReferences"].append(other)
     users = [{"name": "app", "secretRef": {"name": "orders-app"}}]
-    found = run(kube, users=users)
-    assert found["checks"] == []
+    assert run(kube, users=users, owner=OWNER, check_mode=True)["changed"] is True
+    assert kube.objects["Secret", "prod", "orders-app"]["metadata"] == made
+    found = run(kube, users=users, owner=OWNER)
+    assert (found["checks"], found["changed"]) == ([], True)
+    assert before["password"] not in json.dumps(found)
     assert values(kube, "orders-app") == before
+    left = kube.objects["Secret", "prod", "orders-app"]["metadata"]
+    assert (left["labels"], left["ownerReferences"]) == ({"team": "web"}, [other])
     assert passwords(kube, {"auth": {"users": users}})["app"] == before["password"]
+    assert run(kube, users=users, owner=OWNER)["changed"] is False
+    run(kube)  # the user is taken out
+    assert values(kube, "orders-app") == before
+
+
+def test_the_generated_secret_of_another_user_is_not_given_away() -> None:
+    kube = FakeKube()
+    users = [{"name": "app"}, {"name": "b", "secretRef": {"name": "orders-app"}}]
+    run(kube, users=users)
+    assert run(kube, users=users)["checks"][0]["reason"] == "InvalidSecret"  # its username is app
+    assert kube.objects["Secret", "prod", "orders-app"]["metadata"]["labels"]
 
 
 @pytest.mark.parametrize(
