@@ -26,7 +26,7 @@ def uri(database: ParadeDB, user: str) -> str:
 
 def test_what_stands_in_the_way_of_one_user_stops_no_other(running: ParadeDB) -> None:
     """A role that is taken, an extension that is not there, an owner who sets traps for the superuser."""
-    as_superuser(running, "CREATE ROLE boss SUPERUSER; CREATE ROLE elder LOGIN PASSWORD 'as before'")
+    as_superuser(running, "CREATE ROLE boss SUPERUSER; CREATE ROLE guest LOGIN PASSWORD 'as before'")
     wanted: dict[str, Any] = {
         "auth": {"users": [{"name": "boss"}, {"name": "web"}]},
         "databases": [{"name": "wiki", "owner": "web", "extensions": ["no_such", "hstore"]}],
@@ -42,7 +42,7 @@ def test_what_stands_in_the_way_of_one_user_stops_no_other(running: ParadeDB) ->
     )
     assert running.sql("SELECT current_user", uri=uri(running, "web")) == "web"
     # Whom there was before the first user is not locked out.
-    assert running.sql("SELECT current_user", uri=elder(running)) == "elder"
+    assert running.sql("SELECT current_user", uri=of_before(running, "guest")) == "guest"
 
     for setting in ("role = web", "search_path = public", "statement_timeout = 1", "exit_on_error = on"):
         running.sql(f"ALTER DATABASE wiki SET {setting}", uri=wiki(running))
@@ -69,7 +69,7 @@ def test_what_was_there_is_not_taken_from_its_owner(running: ParadeDB) -> None:
     running.patch(wanted)
     eventually("it is told", lambda: running.condition("UsersReady").get("reason") == "RoleExists")
     assert "spec.auth.users[1]: role elder exists" in running.condition("UsersReady")["message"]
-    archive = elder(running).rpartition("/")[0] + "/archive"
+    archive = of_before(running, "elder").rpartition("/")[0] + "/archive"
     assert running.sql("CREATE TABLE page (a int); SELECT current_user", uri=archive).endswith("elder")
 
     metadata = {"name": "elders", "namespace": running.namespace}
@@ -84,9 +84,10 @@ def test_what_was_there_is_not_taken_from_its_owner(running: ParadeDB) -> None:
     assert as_superuser(running, owner) == "elder"
 
 
-def elder(database: ParadeDB) -> str:
+def of_before(database: ParadeDB, role: str) -> str:
+    """The address of a role that a test made in SQL."""
     host, _slash, path = uri(database, "web").rpartition("@")[2].partition("/")
-    return f"postgresql://elder:as%20before@{host}/{path}"
+    return f"postgresql://{role}:as%20before@{host}/{path}"
 
 
 def wiki(database: ParadeDB) -> str:

@@ -19,7 +19,7 @@ SELECT format('CREATE DATABASE %I', name) FROM jsonb_array_elements_text(:'missi
 # One that fails keeps no other from being made, but where the template is in use: PostgreSQL waits 5 s for
 # that to end, and no other could be made either.
 _CREATION = r"""
-SELECT coalesce(format('CREATE DATABASE %I', :'missing'::jsonb->>@place@), '') AS statement,
+SELECT format('CREATE DATABASE %I', coalesce(:'missing'::jsonb->>@place@, '')) AS statement,
        :'missing'::jsonb->>@place@ IS NOT NULL AND NOT :'problems'::jsonb ? 'template1' AS wanted \gset
 \if :wanted
 :statement;
@@ -158,4 +158,5 @@ SELECT jsonb_build_object('ended', coalesce(jsonb_agg(DISTINCT name) FILTER (WHE
 def create_databases(count: int) -> str:
     """Makes the missing ones of so many databases one by one, and tells what kept it from which."""
     attempts = "".join(_CREATION.replace("@place@", str(place)) for place in range(count))
-    return "\\set problems '{}'\n\\set ON_ERROR_STOP off\n" + attempts + "\\set ON_ERROR_STOP on\n" + _CREATED
+    begin = "\\set problems '{}'\nSELECT :'missing' <> '[]' AS missing_any \\gset\n\\if :missing_any\n"
+    return f"{begin}\\set ON_ERROR_STOP off\n{attempts}\\set ON_ERROR_STOP on\n\\endif\n{_CREATED}"

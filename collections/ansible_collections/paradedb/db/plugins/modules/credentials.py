@@ -34,7 +34,8 @@ options:
   users:
     description:
       - The field C(spec.auth.users) of the ParadeDB.
-      - A user with a C(secretRef) has the password of that Secret, which is never written.
+      - A user with a C(secretRef) has the password of that Secret, whose values are never written. One that the module made before
+        becomes the user's own, without the module's labels and owner reference.
       - For any other, the Secret C(<name>-<user>) is made, with all that an application needs.
     type: list
     elements: dict

@@ -620,6 +620,24 @@ def test_a_database_that_cannot_be_made_stops_no_other(server: FakeKube, postgre
     assert allowed(postgres, "anna") == {"app": "c", "reports": "c"}
 
 
+def test_nothing_of_the_programs_fails_in_passing(server: FakeKube, postgres: PrivatePostgres) -> None:
+    """Each of several databases is tried once, and none that is there: psql says nothing of an error."""
+    said = []
+
+    def run(command: list[str], stdin: str) -> str:
+        code, output, errors = postgres.execute(command, stdin)
+        assert code == 0
+        said.append(errors)
+        return output
+
+    server.run = run
+    wanted = spec(user("anna", "reports", "sales"), databases=[{"name": "wiki", "extensions": ["hstore"]}])
+    settle(server, spec(user("anna", "reports")))
+    found = settle(server, wanted)
+    assert {"create database sales", "create database wiki"} <= {*found["changes"]}
+    assert {*said} == {""}
+
+
 def test_each_database_has_its_own_problem(server: FakeKube, postgres: PrivatePostgres) -> None:
     reconcile(server, spec())
     refused = spec(user("anna", "app", "bad\x01", "fine"))
