@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+import pytest
 from cluster import ParadeDB, eventually, find, get, scenario
 
 Make = Callable[[str], ParadeDB]
@@ -12,6 +13,8 @@ POOLING = {"enabled": True, "replicas": 1}
 USERS = [{"name": "app", "databases": ["paradedb"]}]
 
 
+# 200 clients on a busy machine say more of the machine than of the pooler.
+@pytest.mark.alone
 def test_the_scenario() -> None:
     scenario("pooler")
 

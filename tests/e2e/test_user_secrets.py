@@ -125,6 +125,9 @@ def test_a_generated_secret_that_is_named_stays(staffed: ParadeDB) -> None:
     eventually("the user is out", lambda: "FATAL" in who(staffed, uri))
     assert is_given_away()
     assert values(staffed, name)["uri"] == uri
+    kubectl(
+        "-n", staffed.namespace, "delete", "secret", name
+    )  # or the next test's user could have none of its own
 
 
 def test_the_secret_goes_with_the_user(staffed: ParadeDB) -> None:

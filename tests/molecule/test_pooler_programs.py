@@ -73,18 +73,24 @@ RESULT: dict[str, Any] = {
 }
 
 
-def test_the_table_lines_up_and_ends_with_what_went_wrong(table: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text(json.dumps(RESULT | {"errors": ["oops"]}))
-    heading, row, error = table.lines(table.read(tmp_path, ["one", "other"]))
+def test_the_table_lines_up(table: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(RESULT))
+    heading, row = table.lines(table.read(tmp_path, ["one", "other"]))
     assert len(heading) == len(row)
     assert row.split() == ["transaction", "mode", "20", "3", "0", "-", "-"]
-    assert error == "transaction mode: oops"
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"failed": 1}, {"lost": 1}, {"hanging": 1}, {"errors": ["oops"]}, {"servers": 21}, {"transactions": 0}],
+    ("wrong", "told"),
+    [
+        ({"failed": 1}, "1 failed"),
+        ({"lost": 2}, "2 lost"),
+        ({"hanging": 1}, "1 hanging"),
+        ({"errors": ["oops"]}, "oops"),
+        ({"servers": 21}, "21 connections to the server, 20 allowed"),
+        ({"transactions": 0}, "no transaction was done"),
+    ],
 )
-def test_what_is_not_good(table: ModuleType, wrong: dict[str, Any]) -> None:
-    assert table.is_good([RESULT], 20)
-    assert not table.is_good([RESULT, RESULT | wrong], 20)
+def test_what_went_wrong_is_told(table: ModuleType, wrong: dict[str, Any], told: str) -> None:
+    assert table.problems([RESULT], 20) == []
+    assert table.problems([RESULT, RESULT | wrong], 20) == [f"transaction mode: {told}"]

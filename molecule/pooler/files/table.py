@@ -31,25 +31,30 @@ def read(directory: Path, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def lines(results: Sequence[dict[str, Any]]) -> list[str]:
-    """The table, its columns as wide as they need to be; below it what went wrong."""
+    """The table, its columns as wide as they need to be."""
     rows = [tuple(COLUMNS), *(tuple(str(item.get(key, "-")) for key in COLUMNS.values()) for item in results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    return table + [f"{item['text']}: {error}" for item in results for error in item["errors"]]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
-def is_good(results: Sequence[dict[str, Any]], servers: int) -> bool:
-    """Whether every client got what it was promised."""
-    return all(
-        item["transactions"] > 0
-        and not item["errors"]
-        and not any(item.get(count, 0) for count in ("failed", "lost", "hanging"))
-        and item.get("servers", 0) <= servers
-        for item in results
-    )
+def problems(results: Sequence[dict[str, Any]], servers: int) -> list[str]:
+    """What a client did not get that it was promised, a line each."""
+    found = [f"{item['text']}: {error}" for item in results for error in item["errors"]]
+    for item in results:
+        found += [
+            f"{item['text']}: {item[key]} {key}" for key in ("failed", "lost", "hanging") if item.get(key)
+        ]
+        if not item["transactions"]:
+            found.append(f"{item['text']}: no transaction was done")
+        if item.get("servers", 0) > servers:
+            found.append(f"{item['text']}: {item['servers']} connections to the server, {servers} allowed")
+    return found
 
 
 if __name__ == "__main__":
     found = read(Path(sys.argv[1]), sys.argv[3:])
-    print("\n".join(lines(found)))
-    sys.exit(len(found) < len(sys.argv[3:]) or not is_good(found, int(sys.argv[2])))
+    wrong = problems(found, int(sys.argv[2]))
+    if len(found) < len(sys.argv[3:]):
+        wrong.append(f"{len(sys.argv[3:]) - len(found)} loads have no result")
+    print("\n".join(lines(found) + wrong))
+    sys.exit(bool(wrong))

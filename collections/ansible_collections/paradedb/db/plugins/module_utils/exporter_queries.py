@@ -96,7 +96,7 @@ def _parse(text: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f" (line {line + 1})"
-        raise InvalidQuery(f"it is not YAML without aliases{where}") from None
+        raise InvalidQuery(f"it is not YAML, or has an alias{where}") from None
     if not isinstance(given, dict):
         raise InvalidQuery("it must have the keys query and metrics")
     return given
