@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-FILES = Path(__file__).parents[2] / "molecule/ha/files"
-
-
-def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"ha_{name}", FILES / f"{name}.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+Program = Callable[[str, str], ModuleType]
 
 
 @pytest.fixture(scope="module")
-def report() -> ModuleType:
-    return load("report")
+def report(program: Program) -> ModuleType:
+    return program("ha", "report")
 
 
 @pytest.fixture(scope="module")
-def wait() -> ModuleType:
-    return load("wait")
+def wait(program: Program) -> ModuleType:
+    return program("ha", "wait")
 
 
 @pytest.fixture(scope="module")
-def table() -> ModuleType:
-    return load("table")
+def table(program: Program) -> ModuleType:
+    return program("ha", "table")
 
 
 @pytest.mark.parametrize(

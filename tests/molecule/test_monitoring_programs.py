@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,14 +21,8 @@ NOTHING = {"status": "success", "data": {"result": []}}
 
 
 @pytest.fixture(scope="module")
-def panels() -> ModuleType:
-    path = ROOT / "molecule/monitoring/files/panels.py"
-    specification = importlib.util.spec_from_file_location("monitoring_panels", path)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def panels(program: Callable[[str, str], ModuleType]) -> ModuleType:
+    return program("monitoring", "panels")
 
 
 @pytest.fixture

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-FILES = Path(__file__).parents[2] / "molecule/pooler/files"
-
-
-def program(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"pooler_{name}", FILES / f"{name}.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+Program = Callable[[str, str], ModuleType]
 
 
 @pytest.fixture(scope="module")
-def load() -> ModuleType:
-    return program("load")
+def load(program: Program) -> ModuleType:
+    return program("pooler", "load")
 
 
 @pytest.fixture(scope="module")
-def table() -> ModuleType:
-    return program("table")
+def table(program: Program) -> ModuleType:
+    return program("pooler", "table")
 
 
 @pytest.mark.parametrize(

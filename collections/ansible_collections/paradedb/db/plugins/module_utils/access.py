@@ -7,6 +7,11 @@ import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import access_pooler
+from ansible_collections.paradedb.db.plugins.module_utils.conditions import (
+    MONITORING_READY,
+    POOLER_READY,
+    USERS_READY,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     EXPORTER_USER,
     POOLER_USER,
@@ -40,7 +45,7 @@ _SERVICES: dict[str, dict[str, Any]] = {
         },
     },
 }
-_CONDITIONS = {POOLER_USER: "PoolerReady", EXPORTER_USER: "MonitoringReady"}
+_CONDITIONS = {POOLER_USER: POOLER_READY, EXPORTER_USER: MONITORING_READY}
 
 Problem = dict[str, Any]
 
@@ -83,7 +88,7 @@ def databases(spec: dict[str, Any]) -> list[str]:
 
 def is_declared(spec: dict[str, Any]) -> bool:
     """Whether the spec says who may do what: with a user, or a database besides the application's."""
-    return bool(users(spec) or spec.get("databases"))
+    return bool((spec.get("auth") or {}).get("users") or spec.get("databases"))
 
 
 def parameters(spec: dict[str, Any], verifiers: dict[str, str]) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def checks(spec: dict[str, Any], problems: list[Problem]) -> list[dict[str, Any]
         return made
     about = [item for item in problems if "service" not in item]
     message = "; ".join(f"{_field(spec, item)}: {item['problem']}" for item in about)
-    return [*made, _check("UsersReady", about[0]["reason"] if about else "AsDeclared", message)]
+    return [*made, _check(USERS_READY, about[0]["reason"] if about else "AsDeclared", message)]
 
 
 def _check(kind: str, reason: str, message: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import monitoring, pooler
+from ansible_collections.paradedb.db.plugins.module_utils import access, monitoring, pooler
 from ansible_collections.paradedb.db.plugins.module_utils.conditions import (
     MONITORING_READY,
     POOLER_READY,
     USERS_READY,
     Condition,
 )
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import enabled
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
 # What is said of objects that this cluster cannot take, whatever becomes of the rest.
@@ -25,16 +26,16 @@ def checks(
     ``prometheus_operator``: whether the cluster takes the Prometheus operator's objects.
     """
     where = kube, namespace, name, spec
-    made = pooler.check(*where) if has_pooler(spec) else []
-    return made + (monitoring.check(*where, prometheus_operator) if has_monitoring(spec) else [])
+    made = pooler.check(*where) if enabled(spec, "connectionPooling") else []
+    return made + (monitoring.check(*where, prometheus_operator) if enabled(spec, "monitoring") else [])
 
 
 def unwanted(spec: dict[str, Any]) -> tuple[str, ...]:
     """The conditions of parts that the spec does not ask for."""
     wanted = {
-        POOLER_READY: has_pooler(spec),
-        MONITORING_READY: has_monitoring(spec),
-        USERS_READY: bool((spec.get("auth") or {}).get("users") or spec.get("databases")),
+        POOLER_READY: enabled(spec, "connectionPooling"),
+        MONITORING_READY: enabled(spec, "monitoring"),
+        USERS_READY: access.is_declared(spec),
     }
     return tuple(name for name, there in wanted.items() if not there)
 
@@ -42,11 +43,3 @@ def unwanted(spec: dict[str, Any]) -> tuple[str, ...]:
 def takes_prometheus_operator(conditions: list[Condition]) -> bool:
     """What the last pass found of the cluster."""
     return not any(item["reason"] == NO_PROMETHEUS_OPERATOR for item in conditions)
-
-
-def has_pooler(spec: dict[str, Any]) -> bool:
-    return bool((spec.get("connectionPooling") or {}).get("enabled"))
-
-
-def has_monitoring(spec: dict[str, Any]) -> bool:
-    return bool((spec.get("monitoring") or {}).get("enabled"))

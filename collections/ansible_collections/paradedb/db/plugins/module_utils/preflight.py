@@ -14,6 +14,7 @@ from ansible_collections.paradedb.db.plugins.module_utils import (
     volumes,
 )
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
+    enabled,
     is_ours,
     recorded_superuser,
     superuser,
@@ -97,7 +98,7 @@ def _check_namesakes(kube: Kube, namespace: str, name: str, spec: dict[str, Any]
     """
     fields = dict.fromkeys(("", "-ro", "-headless") if new else (), "metadata.name")
     for suffix, field in (("-pooler", "connectionPooling"), ("-metrics", "monitoring")):
-        if (spec.get(field) or {}).get("enabled"):
+        if enabled(spec, field):
             fields[suffix] = f"spec.{field}.enabled"
     for suffix, field in fields.items():
         found = kube.get("v1", "Service", namespace, name + suffix)
@@ -184,9 +185,8 @@ def _everywhere_encrypted(spec: dict[str, Any], pods: list[Object]) -> bool:
 
 
 def _wants_prometheus_operator(spec: dict[str, Any]) -> bool:
-    given = spec.get("monitoring") or {}
     parts = ("serviceMonitor", "prometheusRule")
-    return bool(given.get("enabled")) and any((given.get(part) or {}).get("enabled") for part in parts)
+    return enabled(spec, "monitoring") and any(enabled(spec["monitoring"], part) for part in parts)
 
 
 def _serves_prometheus_operator(kube: Kube) -> bool:

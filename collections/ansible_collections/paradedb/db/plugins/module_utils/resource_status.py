@@ -18,6 +18,7 @@ from ansible_collections.paradedb.db.plugins.module_utils import (
     rollout,
     status_fields,
 )
+from ansible_collections.paradedb.db.plugins.module_utils.credentials import enabled
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND
@@ -85,7 +86,7 @@ def finished(
         absent=_absent(credentials, checks) + features.unwanted(resource["spec"]),
     )
     fields = {
-        **status_fields.addresses(namespace, name, features.has_pooler(resource["spec"])),
+        **status_fields.addresses(namespace, name, enabled(resource["spec"], "connectionPooling")),
         **status_fields.instances(seen),
         **status_fields.certificate(credentials),
         **status_fields.database(database),
