@@ -52,8 +52,7 @@ def create(instance: Instance, pause: Path) -> Process:
         cgroups.join(instance.cgroup)
         _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID), "unshare")
 
-    process = _launch(enclose, [str(pause)], instance.logs / "holder.log")
-    processes.record(instance.processes / "holder", process)
+    process = _launch(enclose, [str(pause)], instance.logs / "holder.log", instance.processes / "holder")
     _arrange_mounts(instance, process)
     return process
 
@@ -77,8 +76,8 @@ def enter(inside: Process) -> list[str]:
     return ["nsenter", "--mount", "--net", "--pid", f"--target={inside.pid}", "--"]
 
 
-def spawn(instance: Instance, inside: Process, argv: Sequence[str], log: Path) -> Process:
-    """Start a long-running process inside; it outlives the caller and is reaped by the holder."""
+def spawn(instance: Instance, inside: Process, argv: Sequence[str], log: Path, record: Path) -> None:
+    """Start a long-running process inside and record it; it outlives the caller and is reaped by the holder."""
 
     def move_in() -> None:
         cgroups.join(instance.cgroup)
@@ -86,38 +85,48 @@ def spawn(instance: Instance, inside: Process, argv: Sequence[str], log: Path) -
         for handle in handles:
             _check(_libc.setns(handle, 0), "setns")
 
-    return _launch(move_in, argv, log)
+    _launch(move_in, argv, log, record)
 
 
-def _launch(prepare: Callable[[], None], argv: Sequence[str], log: Path) -> Process:
+def _launch(prepare: Callable[[], None], argv: Sequence[str], log: Path, record: Path) -> Process:
     """Start a process in a session of its own after `prepare` has placed its parent.
 
     A process namespace is entered by the children of whoever asked for it, so an intermediate process asks,
-    tells us the number of its child (as seen from here) and ends.
+    tells us the number of its child (as seen from here) and ends. The child becomes the program only when it is
+    recorded: if we are killed in between it ends, and is never a process that nobody knows of.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     reading, writing = os.pipe()
+    waiting, releasing = os.pipe()
     middle = os.fork()
     if middle == 0:
         try:
+            os.close(releasing)
             prepare()
             child = os.fork()
             if child == 0:
-                _become(argv, output, writing)
+                if os.read(waiting, 1):
+                    _become(argv, output, writing)
+                os._exit(127)
             os.write(writing, f"{child}\n".encode())
         except BaseException:
             os.write(writing, f"\n{traceback.format_exc()}".encode())
         finally:
             os._exit(0)
-    os.close(writing)
-    os.close(output)
-    with os.fdopen(reading) as report:
-        pid, _, error = report.read().partition("\n")
+    for handle in (writing, waiting, output):
+        os.close(handle)
+    with os.fdopen(reading) as report, os.fdopen(releasing, "wb") as release:
+        pid = report.readline().strip()
+        process = processes.identify(int(pid)) if pid else None
+        if process:
+            processes.record(record, process)
+            release.write(b"!")
+        release.close()
+        error = report.read().strip()
     os.waitpid(middle, 0)
-    process = processes.identify(int(pid)) if pid and not error else None
-    if process is None:
-        raise ClusterError(f"{argv[0]} could not be started, see {log}: {error.strip()}")
+    if process is None or error:
+        raise ClusterError(f"{argv[0]} could not be started, see {log}: {error}")
     return process
 
 

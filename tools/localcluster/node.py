@@ -122,7 +122,7 @@ def _ensure(
     if record.exists():
         progress.say(f"{component.name} had ended; the end of its log:\n{_tail(log, lines=3)}")
     argv = component.command(instance, str(binaries.kubenode))
-    processes.record(record, capsule.spawn(instance, inside, argv, log))
+    capsule.spawn(instance, inside, argv, log, record)
     return True
 
 
