@@ -1,5 +1,5 @@
-# Operator image: the runner with Ansible and the collection, and in /opt/patroni the frozen Patroni that an init container
-# copies into database pods. From stable to changing, so that a change of our sources rebuilds only the last layer.
+# Operator image: the runner with Ansible and the collection, and, frozen, what init containers copy into pods of the database
+# image: Patroni in /opt/patroni, the backup program in /opt/backup. From stable to changing, so that a change of our sources rebuilds only the last layer.
 #
 # The secret mounts are optional: they bring a machine's own mirrors and certificate authorities into a build step and leave
 # nothing in a layer (see tools/images).
@@ -43,6 +43,22 @@ RUN /opt/freeze/bin/pyinstaller --log-level WARN --distpath /opt/frozen --workpa
     && ln -s patroni /opt/frozen/patroni/patronictl \
     && /opt/frozen/patroni/patroni --version && /opt/frozen/patroni/patronictl version
 
+# The backup program likewise. What it needs is installed without dependencies: see backup.in.
+FROM build AS backup
+COPY images/backup/backup.txt /build/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
+    --mount=type=secret,id=ca.crt,target=/run/build/ca.crt,mode=0444 \
+    python3 -m venv --without-pip /opt/freeze \
+    && /opt/build/bin/pip --python /opt/freeze/bin/python install --quiet --no-deps \
+       --require-hashes --only-binary :all: --requirement /build/backup.txt
+COPY images/backup/pyproject.toml /build/backup/
+COPY images/backup/src /build/backup/src
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /build/wheels /build/backup \
+    && /opt/build/bin/pip --python /opt/freeze/bin/python install --quiet --no-deps --no-index /build/wheels/*.whl
+COPY images/backup/backup.spec images/backup/entry.py images/operator/patroni_environment.py /build/
+RUN /opt/freeze/bin/pyinstaller --log-level WARN --distpath /opt/frozen --workpath /tmp/work /build/backup.spec \
+    && { /opt/frozen/backup/paradedb-backup || [ $? = 2 ]; }
+
 # Everything from PyPI, precompiled, and kubernetes.core. Unchecked hashes: the image is read-only, so no file is newer than
 # its compiled form, and start-up saves looking. kubernetes.aio, a second copy of the client that nothing here imports, is as
 # large as all the rest and goes.
@@ -63,18 +79,21 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
     --mount=type=secret,id=ca.crt,target=/run/build/ca.crt,mode=0444 \
     /opt/build/bin/python /build/kubernetes_core.py /opt/ansible/collections
 
-# The runner, laid out as it will be in the final image.
+# The runner, laid out as it will be in the final image, and the part of the backup program that runs here: `remote`, which
+# needs nothing but the packages above.
 FROM build AS runner
 COPY runner /build/runner
+COPY images/backup/pyproject.toml /build/backup/
+COPY images/backup/src /build/backup/src
 RUN --mount=type=bind,from=packages,source=/opt/venv,target=/opt/venv \
-    /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /build/wheels /build/runner \
+    /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /build/wheels /build/runner /build/backup \
     && /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --no-compile \
        --ignore-installed --root /out /build/wheels/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /out -p / /out/opt/venv
 
 FROM python AS runtime
 LABEL org.opencontainers.image.title="paradedb-operator" \
-      org.opencontainers.image.description="Runs ParadeDB on Kubernetes: the operator, and Patroni for its database pods" \
+      org.opencontainers.image.description="Runs ParadeDB on Kubernetes: the operator, and Patroni and backups for its database pods" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.vendor="paradedb.db"
 RUN echo 'operator:x:65532:' >> /etc/group \
@@ -93,6 +112,7 @@ WORKDIR /opt/ansible
 USER 65532:65532
 ENTRYPOINT ["/opt/venv/bin/paradedb-runner", "run"]
 COPY --from=patroni /opt/frozen/patroni /opt/patroni
+COPY --from=backup /opt/frozen/backup /opt/backup
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /opt/ansible /opt/ansible
 COPY --from=runner /out/opt/venv /opt/venv

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Of tools/images; operator and pgbouncer are the product's, the others the tests'.
-image_names=(operator pgbouncer test-database test-database-17b test-database-17-search test-prometheus)
+image_names=(operator pgbouncer test-database test-database-17b test-database-17-search test-prometheus test-s3)
 
 # The local cluster, started if need be; KUBECONFIG is set to it.
 ensure_cluster() {

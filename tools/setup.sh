@@ -24,13 +24,14 @@ find_python() {
 ensure_venv() {
     local python key
     python=$(find_python)
-    key=$({ "$python" -V; cat "$root/requirements-dev.txt"; } | sha256sum | cut -c1-12)
+    key=$({ "$python" -V; cat "$root"/requirements-dev*.txt; } | sha256sum | cut -c1-12)
     venv=$cache/venv-$key
     if [ ! -e "$venv/ready" ]; then
         step "installing Python packages (once)"
         rm -rf "$venv"
         "$python" -m venv "$venv"
         "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$root/requirements-dev.txt"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$root/requirements-dev-backup.txt"
         touch "$venv/ready"
     fi
     PATH=$venv/bin:$PATH

@@ -1,7 +1,7 @@
-"""Runs first in the frozen Patroni: gives the programs Patroni starts the environment it was called with.
+"""Runs first in the frozen programs: gives what they start the environment they were called with.
 
 The loader of the frozen program points LD_LIBRARY_PATH at the libraries packed with it. This process has read
-it by now; left in place, the PostgreSQL that Patroni starts would load our libssl and libz instead of those
+it by now; left in place, the PostgreSQL that they start would load our libssl and libz instead of those
 of its own image. The loader's own variables go too: with them a further process of this program (Patroni
 starts one to launch PostgreSQL) would rely on the path just taken away, without them it sets itself up anew.
 """

@@ -91,6 +91,15 @@ def test_a_status_is_told_from_content(old, new, effect):
     assert effect_of(digest(old), digest(new)) is effect
 
 
+def test_what_a_report_says_is_status():
+    reports = DependentDigest([DEMO], reports=True)
+    old = reports(owned(partial=True))
+    assert effect_of(old, reports(owned(partial=True, metadata={"resourceVersion": "2"}))) is Effect.VERSION
+    assert effect_of(old, reports(owned(data={"a": "b"}))) is Effect.VERSION
+    assert effect_of(old, reports(owned(metadata={"uid": "2"}))) is CONTENT
+    assert effect_of(old, None) is CONTENT
+
+
 def test_appearing_and_going_are_told():
     assert effect_of(None, digest(owned())) is Effect.APPEARED
     assert effect_of(digest(owned()), None) is Effect.CONTENT

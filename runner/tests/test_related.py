@@ -101,6 +101,16 @@ async def test_core_kinds_with_a_status_are_watched_whole(served):
     assert heard.news == [("a", "s", Effect.VERSION), ("a", "s", Effect.CONTENT)]
 
 
+async def test_what_a_report_says_is_status(served):
+    fake, api = served
+    fake.put("configmaps", "mine", metadata=owner("a", ours="yes"), data={"done": "1 %"})
+    report = DependentKind(CONFIG_MAP, "ours=yes", report=True)
+    async with related(api, watch(dependents=(report,))) as (_, heard):
+        fake.put("configmaps", "mine", data={"done": "2 %"})
+        await until(lambda: len(heard.news) == 1)
+    assert heard.news == [("a", "mine", Effect.VERSION)]
+
+
 @pytest.mark.parametrize("early", [True, False])
 async def test_other_kinds_whose_metadata_hides_the_status_are_watched_whole_as_well(served, early):
     fake, api = served

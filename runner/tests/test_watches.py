@@ -102,7 +102,9 @@ def test_everything(home):
     matchExpressions: [{key: b, operator: In, values: [x, 1]}]
   blacklist: [{group: "", version: v1, kind: Pod}]
   finalizer: {name: example.com/f, role: demo, vars: {state: absent}}
-  dependents: [{group: apps, version: v1, kind: StatefulSet}, {version: v1, kind: Secret, selector: "!x"}]
+  dependents:
+    - {group: apps, version: v1, kind: StatefulSet}
+    - {version: v1, kind: Secret, selector: "!x", report: true}
   references: [{version: v1, kind: Secret, field: 'spec.users[].secretRef.name'}]
   surroundings: [{group: "", version: v1, kind: Node, fields: [spec.unschedulable, 'spec.taints[].key']}]
   skipUnchanged: true
@@ -130,7 +132,7 @@ def test_everything(home):
     assert watch.finalizer.variables == {"state": "absent"}
     assert watch.dependents == (
         DependentKind(GroupVersionKind("apps", "v1", "StatefulSet")),
-        DependentKind(GroupVersionKind("", "v1", "Secret"), "!x"),
+        DependentKind(GroupVersionKind("", "v1", "Secret"), "!x", report=True),
     )
     assert watch.references == (
         Reference(GroupVersionKind("", "v1", "Secret"), "spec.users[].secretRef.name"),

@@ -142,6 +142,68 @@ GOOD: dict[str, Spec] = {
             },
         },
     },
+    "backup to a bucket": {
+        "backup": {
+            "enabled": True,
+            "schedule": "30 1 * * *",
+            "jobs": 8,
+            "activeDeadlineSeconds": 604800,
+            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},
+            "continuous": {"enabled": True, "schedule": "0 3 * * SUN", "recoveryWindowDays": 3650},
+            "verify": {"schedule": "@weekly", "size": "1Gi", "storageClassName": "scratch"},
+            "s3": {
+                "endpoint": "https://minio.storage.svc:9000",
+                "bucket": "abc",
+                "pathStyle": False,
+                "secretRef": {"name": "s3-credentials"},
+                "caSecretRef": {"name": "s3-ca"},
+            },
+        },
+    },
+    "recovery from another ParadeDB": {"bootstrap": {"recovery": {"source": "shop"}}},
+    "recovery to a moment": {
+        "bootstrap": {
+            "recovery": {
+                "source": "shop",
+                "method": "continuous",
+                "backup": "20261124T010000",
+                "target": {"time": "2026-11-24T02:30:00.123456+01:00"},
+            }
+        }
+    },
+    "recovery to a position": {
+        "bootstrap": {
+            "recovery": {
+                "s3": {"endpoint": "http://s3", "bucket": "abc", "secretRef": {"name": "s"}},
+                "serverName": "shop",
+                "method": "continuous",
+                "target": {"lsn": "1A/3000028"},
+            }
+        }
+    },
+    "recovery to a restore point": {
+        "bootstrap": {
+            "recovery": {
+                "source": "shop",
+                "method": "continuous",
+                "target": {"name": "before {{ the }} change, 100%"},
+            }
+        }
+    },
+    "recovery to the end": {
+        "bootstrap": {"recovery": {"source": "shop", "method": "continuous", "target": {}}}
+    },
+    "recovery from a volume": {
+        "bootstrap": {
+            "recovery": {
+                "pvc": {"claimName": "shop-backup"},
+                "serverName": "shop",
+                "backup": "20261124T013000Z-4f1c",
+            }
+        },
+        "replicas": 3,
+        "hibernate": True,
+    },
     "monitoring": {
         "monitoring": {
             "enabled": True,
@@ -297,7 +359,7 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
     spec["monitoring"] |= {"serviceMonitor": {}, "prometheusRule": {}}
     spec["auth"]["users"] = [{"name": "app"}]
     spec["databases"] = [{"name": "shop"}]
-    spec["backup"]["pvc"] = {}
+    spec["backup"] |= {"pvc": {}, "continuous": {}}
     spec["tls"]["certManager"] = {"enabled": False, "issuerRef": {"name": "ca"}}
     stored = paradedbs.try_create(spec)["spec"]
     assert stored["storage"] == {
@@ -329,6 +391,10 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
         "enabled": False,
         "schedule": "0 2 * * *",
         "retentionPolicy": {"keepLast": 7, "keepDaily": 7, "keepWeekly": 4},
+        "jobs": 2,
+        "activeDeadlineSeconds": 21600,
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "continuous": {"enabled": False, "schedule": "0 1 * * 0", "recoveryWindowDays": 7},
         "pvc": {"size": "20Gi"},
     }
     assert stored["monitoring"] == {
@@ -337,6 +403,19 @@ def test_empty_parts_get_their_defaults(paradedbs: ParadeDBs) -> None:
         "serviceMonitor": {"enabled": False, "interval": "30s"},
         "prometheusRule": {"enabled": False},
     }
+
+
+def test_backups_and_recoveries_get_their_defaults(paradedbs: ParadeDBs) -> None:
+    s3 = {"endpoint": "https://s3", "bucket": "abc", "secretRef": {"name": "s"}}
+    recovery = {"s3": s3, "serverName": "shop"}
+    spec = {
+        "backup": {"enabled": True, "s3": s3, "verify": {}},
+        "bootstrap": {"recovery": recovery},
+    }
+    stored = paradedbs.try_create(spec)["spec"]
+    assert stored["backup"]["verify"] == {"schedule": "0 5 * * 0"}
+    assert stored["backup"]["s3"] == s3 | {"pathStyle": True}
+    assert stored["bootstrap"]["recovery"] == recovery | {"method": "dump", "s3": s3 | {"pathStyle": True}}
 
 
 def test_kubectl_apply_refuses_unknown_fields(paradedbs: ParadeDBs) -> None:
@@ -367,9 +446,13 @@ def test_kubectl_apply_refuses_unknown_fields(paradedbs: ParadeDBs) -> None:
         ".spec.connectionPooling",
         ".spec.monitoring",
         ".spec.networkPolicy.clients",
+        ".spec.backup.continuous",
+        ".spec.bootstrap.recovery.target",
         ".spec.affinity",
         ".status",
         ".status.instances",
+        ".status.backup.archive",
+        ".status.recovery",
     ],
 )
 def test_kubectl_explains_the_fields(server: Server, path: str) -> None:

@@ -132,7 +132,9 @@ def _allowed(server: Server, verb: str, resource: str, namespace: str, name: str
         ("configmaps", "get list watch create patch update delete"),
         ("services", "get list watch create patch delete"),
         ("serviceaccounts", "get list watch create patch delete"),
-        ("persistentvolumeclaims", "list patch delete"),
+        ("persistentvolumeclaims", "get list create patch delete"),
+        ("cronjobs.batch", "get list watch create patch delete"),
+        ("jobs.batch", "get list watch create patch delete"),
         ("networkpolicies.networking.k8s.io", "get list watch create patch delete"),
         ("servicemonitors.monitoring.coreos.com", "get list watch create patch delete"),
         ("prometheusrules.monitoring.coreos.com", "get list watch create patch delete"),
@@ -186,13 +188,19 @@ def _role(rules: list[Object]) -> Callable[[Server, str], Object]:
     return lambda server, namespace: server.request("POST", path.format(namespace), role, dryRun="All")
 
 
-def test_the_operator_can_grant_what_patroni_needs_and_no_more(operator: Server, namespace: str) -> None:
+def test_the_operator_can_grant_what_pods_need_and_no_more(operator: Server, namespace: str) -> None:
     state = ["get", "list", "watch", "create", "patch", "update", "delete"]
     patroni = [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": state},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch", "update"]},
     ]
     assert _role(patroni)(operator, namespace)
+    base_backup = [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create", "get"]},
+    ]
+    assert _role(base_backup)(operator, namespace)
     volumes = [{"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get"]}]
     with pytest.raises(Refused, match="attempting to grant RBAC permissions not currently held"):
         _role(volumes)(operator, namespace)

@@ -54,6 +54,26 @@ def failed(paradedbs: ParadeDBs) -> Iterator[str]:
     paradedbs.delete(name)
 
 
+@pytest.fixture(scope="module")
+def recovered(paradedbs: ParadeDBs) -> Iterator[str]:
+    """A stored ParadeDB that is made from a backup, and makes backups to a volume; paused."""
+    recovery = {"source": "shop", "method": "continuous", "target": {"lsn": "0/1"}}
+    backup = {"enabled": True, "pvc": {"size": "2Gi", "storageClassName": "slow"}, "verify": {}}
+    spec = {"paused": True, "bootstrap": {"recovery": recovery}, "backup": backup}
+    name = paradedbs.create(NOWHERE | spec)
+    status = {"status": {"currentPrimary": f"{name}-0"}}
+    paradedbs.server.request("PATCH", f"{paradedbs.path}/{name}/status", status)
+    yield name
+    paradedbs.delete(name)
+
+
+def test_a_recovery_cannot_be_taken_back_before_its_end(paradedbs: ParadeDBs) -> None:
+    name = paradedbs.create(NOWHERE | {"paused": True, "bootstrap": {"recovery": {"source": "shop"}}})
+    refusal = message(lambda: paradedbs.try_change(name, {"bootstrap": None}))
+    paradedbs.delete(name)
+    assert "spec.bootstrap: Forbidden: bootstrap can be removed when the database is recovered" in refusal
+
+
 REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "shrink": (
         {"storage": {"size": "1Gi"}},
@@ -88,6 +108,10 @@ REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         "spec.auth.database: Forbidden: auth.database cannot be changed",
     ),
     "too many instances": ({"replicas": 11}, "spec.replicas: Invalid value"),
+    "recover what is there": (
+        {"bootstrap": {"recovery": {"source": "shop"}}},
+        "spec.bootstrap: Forbidden: bootstrap can be removed from an existing ParadeDB, but neither",
+    ),
     "strict, and nobody to wait for": (
         {"replication": {"mode": "sync", "strict": True}},
         "spec.replication.strict: Invalid value: ",
@@ -146,6 +170,68 @@ def test_volumes_stay_as_they_were_made(
 )
 def test_volumes_may_grow(paradedbs: ParadeDBs, with_log_volume: str, storage: dict[str, Any]) -> None:
     assert paradedbs.try_change(with_log_volume, {"storage": storage})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "other"},
+        {"method": "dump", "target": None},
+        {"backup": "20261124T010000"},
+        {"target": {"lsn": "0/2"}},
+        {"target": None},
+    ],
+    ids=str,
+)
+def test_a_recovery_stays_as_it_was_asked_for(
+    paradedbs: ParadeDBs, recovered: str, change: dict[str, Any]
+) -> None:
+    refusal = message(lambda: paradedbs.try_change(recovered, {"bootstrap": {"recovery": change}}))
+    assert (
+        "spec.bootstrap: Forbidden: bootstrap can be removed from an existing ParadeDB, but neither"
+        in refusal
+    )
+
+
+@pytest.mark.parametrize(
+    ("backup", "refusal"),
+    [
+        ({"pvc": {"size": "1Gi"}}, "spec.backup.pvc.size: Forbidden: backup.pvc.size must not be reduced"),
+        ({"pvc": {"storageClassName": "fast"}}, "spec.backup.pvc.storageClassName: Forbidden: "),
+        ({"pvc": {"storageClassName": None}}, "spec.backup.pvc.storageClassName: Forbidden: "),
+        ({"enabled": False}, "spec.backup.verify: Invalid value: backup.verify needs backup.enabled"),
+        ({"pvc": None}, "spec.backup: Invalid value: backup.enabled needs a place"),
+        ({"continuous": {"enabled": True}}, "backup.continuous.enabled needs a bucket"),
+    ],
+)
+def test_changes_of_backups_that_are_refused(
+    paradedbs: ParadeDBs, recovered: str, backup: dict[str, Any], refusal: str
+) -> None:
+    assert refusal in message(lambda: paradedbs.try_change(recovered, {"backup": backup}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bootstrap": None},
+        {"bootstrap": {"recovery": {"target": {"lsn": "0/1"}}}, "replicas": 2},
+        {"backup": {"pvc": {"size": "3Gi"}}},
+        {"backup": {"enabled": False, "verify": None}},
+        {"backup": {"schedule": "@hourly", "jobs": 1, "retentionPolicy": {"keepLast": 1}}},
+        {
+            "backup": {
+                "pvc": None,
+                "s3": {"endpoint": "https://s3", "bucket": "abc", "secretRef": {"name": "s"}},
+                "continuous": {"enabled": True},
+            }
+        },
+    ],
+    ids=str,
+)
+def test_changes_of_backups_and_recoveries(
+    paradedbs: ParadeDBs, recovered: str, change: dict[str, Any]
+) -> None:
+    assert paradedbs.try_change(recovered, change)
 
 
 def test_a_size_that_could_not_be_had_can_be_put_back(paradedbs: ParadeDBs, failed: str) -> None:
@@ -216,6 +302,7 @@ def test_columns(paradedbs: ParadeDBs, plain: str) -> None:
         ("Primary", "string"),
         ("Version", "string"),
         ("Endpoint", "string"),
+        ("Backup", "date"),
         ("Age", "date"),
     ]
 
@@ -253,6 +340,33 @@ def test_status_tells_of_every_instance(paradedbs: ParadeDBs, plain: str) -> Non
     assert stored | status == stored
 
 
+def test_status_tells_of_backups_and_of_the_recovery(paradedbs: ParadeDBs, plain: str) -> None:
+    moment, checks = "2026-11-24T01:30:00Z", {"rows": "12 tables, 0 wrong"}
+    last = {"id": "20261124T013000Z-4f1c", "finished": moment, "bytes": 2**40, "durationSeconds": 90}
+    verification = {"id": last["id"], "finished": moment, "durationSeconds": 9, "result": "succeeded"}
+    running = {"kind": "base", "id": "20261124T010000", "started": moment, "phase": "data", "bytes": 1}
+    archive = {"lastWal": "0" * 24, "lastTime": moment, "pending": 3, "failures": 0}
+    recovery = {"state": "succeeded", "method": "dump", "source": "s3://abc/shop", "backup": last["id"]}
+    status = {
+        "lastBackup": moment,
+        "lastBackupSize": "1Ti",
+        "backup": {
+            "place": "s3://abc/orders",
+            "asked": {"dump": "a" * 64, "base": ""},
+            "dump": last,
+            "base": last | {"id": "20261124T010000"},
+            "verification": verification | {"checks": checks},
+            "running": [running | {"percent": 100}, {"kind": "dump"}],
+            "archive": archive | {"freeBytes": 0, "totalBytes": 2**40},
+        },
+        "recovery": recovery
+        | {"target": "latest", "phase": "", "reason": "", "message": "", "percent": 0}
+        | {"started": moment, "finished": moment, "durationSeconds": 4, "checks": checks},
+    }
+    stored = paradedbs.try_subresource(plain, "status", {"status": status})["status"]
+    assert stored | status == stored
+
+
 @pytest.mark.parametrize(
     ("status", "refusal"),
     [
@@ -264,6 +378,11 @@ def test_status_tells_of_every_instance(paradedbs: ParadeDBs, plain: str) -> Non
             "status.conditions[0].status: Unsupported value",
         ),
         ({"lastBackup": "yesterday"}, "status.lastBackup: Invalid value"),
+        ({"backup": {"dump": {"bytes": -1}}}, "status.backup.dump.bytes: Invalid value"),
+        ({"backup": {"running": [{"kind": "a"}]}}, "status.backup.running[0].kind: Unsupported value"),
+        ({"backup": {"verification": {"result": "ok"}}}, "status.backup.verification.result: Unsupported"),
+        ({"recovery": {"state": "done"}}, "status.recovery.state: Unsupported value"),
+        ({"recovery": {"percent": 101}}, "status.recovery.percent: Invalid value"),
         ({"tls": {"expires": "tomorrow"}}, "status.tls.expires: Invalid value"),
         ({"users": [{"secretName": "a"}]}, "status.users[0].name: Required value"),
         ({"instances": [{"role": "primary"}]}, "status.instances[0].name: Required value"),

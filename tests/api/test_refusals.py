@@ -44,6 +44,14 @@ def _s3(**fields: Any) -> Spec:
     return {"backup": {"s3": S3 | fields}}
 
 
+def _recovery(**fields: Any) -> Spec:
+    return {"bootstrap": {"recovery": fields}}
+
+
+def _target(**fields: Any) -> Spec:
+    return _recovery(source="shop", method="continuous", target=fields)
+
+
 def _toleration(**fields: Any) -> Spec:
     return {"tolerations": [fields]}
 
@@ -53,10 +61,6 @@ def _replication(replicas: int = 3, **fields: Any) -> Spec:
 
 
 # What every refusal must say, by what was asked for.
-NOT_BUILT_YET: dict[str, tuple[Spec, str]] = {
-    "backup": (_backup(enabled=True, s3=S3), "spec.backup.enabled: Forbidden: backups are not available"),
-}
-
 GENERAL: dict[str, tuple[Spec, str]] = {
     "no replicas": (
         {"replicas": 0},
@@ -605,6 +609,126 @@ BACKUP: dict[str, tuple[Spec, str]] = {
         "spec.backup.s3.secretRef: Required value",
     ),
     "tiny backup volume": (_backup(pvc={"size": "1Mi"}), "backup.pvc.size must be at least 256Mi"),
+    "authorities without encryption": (
+        _s3(endpoint="http://s3.example.com", caSecretRef={"name": "ca"}),
+        "spec.backup.s3.caSecretRef: Invalid value: backup.s3.caSecretRef needs an endpoint with https://",
+    ),
+    "authorities without a name": (_s3(caSecretRef={}), "spec.backup.s3.caSecretRef.name: Required value"),
+    "no jobs": (_backup(jobs=0), "spec.backup.jobs: Invalid value: 0"),
+    "too many jobs": (_backup(jobs=9), "spec.backup.jobs: Invalid value: 9"),
+    "less than a minute": (_backup(activeDeadlineSeconds=59), "spec.backup.activeDeadlineSeconds: Invalid"),
+    "more than a week": (_backup(activeDeadlineSeconds=604801), "spec.backup.activeDeadlineSeconds: Invalid"),
+    "backup's request above the limit": (
+        _backup(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}),
+        "spec.backup.resources: Invalid value: a request must not be above the limit",
+    ),
+    "unknown resource of a backup": (
+        _backup(resources={"limits": {"ram": "1Gi"}}),
+        "resources are named cpu",
+    ),
+    "continuous without backups": (
+        _backup(s3=S3, continuous={"enabled": True}),
+        "spec.backup.continuous.enabled: Invalid value: backup.continuous.enabled needs backup.enabled",
+    ),
+    "continuous to a volume": (
+        _backup(enabled=True, pvc={}, continuous={"enabled": True}),
+        "spec.backup.continuous.enabled: Invalid value: backup.continuous.enabled needs a bucket",
+    ),
+    "no recovery window": (
+        _backup(continuous={"recoveryWindowDays": 0}),
+        "spec.backup.continuous.recoveryWindowDays: Invalid value: 0",
+    ),
+    "base backups of four fields": (
+        _backup(continuous={"schedule": "0 1 * *"}),
+        "backup.continuous.schedule must be five cron fields",
+    ),
+    "base backups at hour 24": (
+        _backup(continuous={"schedule": "0 24 * * *"}),
+        "backup.continuous.schedule has a field out of range",
+    ),
+    "verify without backups": (
+        _backup(s3=S3, verify={}),
+        "spec.backup.verify: Invalid value: backup.verify needs backup.enabled",
+    ),
+    "verify of four fields": (
+        _backup(enabled=True, s3=S3, verify={"schedule": "0 5 * *"}),
+        "backup.verify.schedule must be five cron fields",
+    ),
+    "verify at minute 60": (
+        _backup(enabled=True, s3=S3, verify={"schedule": "60 5 * * *"}),
+        "backup.verify.schedule has a field out of range",
+    ),
+    "tiny scratch volume": (
+        _backup(enabled=True, s3=S3, verify={"size": "1Mi"}),
+        "backup.verify.size must be at least 256Mi",
+    ),
+}
+
+RECOVERY: dict[str, tuple[Spec, str]] = {
+    "a beginning without a recovery": ({"bootstrap": {}}, "spec.bootstrap.recovery: Required value"),
+    "from nothing": (_recovery(), "bootstrap.recovery needs exactly one of source, s3 and pvc"),
+    "from two": (
+        _recovery(source="shop", pvc={"claimName": "old"}),
+        "bootstrap.recovery needs exactly one of source, s3 and pvc",
+    ),
+    "from a source with a capital": (_recovery(source="Shop"), "spec.bootstrap.recovery.source: Invalid"),
+    "from whose bucket": (
+        _recovery(s3=S3),
+        "spec.bootstrap.recovery.serverName: Invalid value: bootstrap.recovery.serverName is required",
+    ),
+    "from whose volume": (_recovery(pvc={"claimName": "old"}), "serverName is required with s3 or pvc"),
+    "from a server of the source": (
+        _recovery(source="shop", serverName="shop"),
+        "bootstrap.recovery.serverName goes with s3 or pvc",
+    ),
+    "from no claim": (
+        _recovery(pvc={}, serverName="shop"),
+        "spec.bootstrap.recovery.pvc.claimName: Required value",
+    ),
+    "from a bucket by another scheme": (
+        _recovery(s3=S3 | {"endpoint": "ftp://a"}, serverName="shop"),
+        "bootstrap.recovery.s3.endpoint must be a URL",
+    ),
+    "from a bucket by a bad name": (
+        _recovery(s3=S3 | {"bucket": "Back_ups"}, serverName="shop"),
+        "bootstrap.recovery.s3.bucket must contain only",
+    ),
+    "from a bad path in a bucket": (
+        _recovery(s3=S3 | {"path": "/a"}, serverName="shop"),
+        "bootstrap.recovery.s3.path must be names",
+    ),
+    "from a bucket with authorities, without encryption": (
+        _recovery(s3=S3 | {"endpoint": "http://a", "caSecretRef": {"name": "ca"}}, serverName="shop"),
+        "bootstrap.recovery.s3.caSecretRef needs an endpoint with https://",
+    ),
+    "from a bucket by the Secret of others": (
+        _recovery(s3=S3 | {"secretRef": {"name": "a", "namespace": "b"}}, serverName="shop"),
+        "spec.bootstrap.recovery.s3.secretRef.namespace: Forbidden",
+    ),
+    "continuous from a volume": (
+        _recovery(pvc={"claimName": "old"}, serverName="shop", method="continuous"),
+        "spec.bootstrap.recovery.method: Invalid value: bootstrap.recovery.method continuous needs source",
+    ),
+    "by another method": (_recovery(source="shop", method="rsync"), "spec.bootstrap.recovery.method"),
+    "a backup by no id": (
+        _recovery(source="shop", backup="latest"),
+        "bootstrap.recovery.backup must be the id of a backup",
+    ),
+    "a moment of a dump": (
+        _recovery(source="shop", target={"time": "2026-11-24T01:30:00Z"}),
+        "spec.bootstrap.recovery.target: Invalid value: bootstrap.recovery.target needs method continuous",
+    ),
+    "two targets": (_target(lsn="0/1", name="a"), "takes one of time, lsn and name"),
+    "a moment without a zone": (
+        _target(time="2026-11-24T01:30:00"),
+        "bootstrap.recovery.target.time must be a date and time with its zone",
+    ),
+    "a moment in a 13th month": (_target(time="2026-13-24T01:30:00Z"), "target.time must be a date"),
+    "a moment with a line break": (_target(time="2026-11-24T01:30:00Z\n"), "target.time must be a date"),
+    "a position without a slash": (_target(lsn="03000028"), "target.lsn must be a position"),
+    "a restore point with a quote": (_target(name="o'clock"), "target.name must have only printable"),
+    "a restore point of two lines": (_target(name="a\nb"), "target.name must have only printable"),
+    "no restore point": (_target(name=""), "spec.bootstrap.recovery.target.name: Invalid value"),
 }
 
 MONITORING: dict[str, tuple[Spec, str]] = {
@@ -785,8 +909,7 @@ PODS: dict[str, tuple[Spec, str]] = {
 }
 
 CASES = (
-    NOT_BUILT_YET
-    | GENERAL
+    GENERAL
     | INSTANCES
     | TLS
     | STORAGE
@@ -798,6 +921,7 @@ CASES = (
     | EXTENSIONS
     | POOLER
     | BACKUP
+    | RECOVERY
     | MONITORING
     | IMAGES_AND_RESOURCES
     | NETWORK
@@ -812,15 +936,6 @@ def test_refused_with_the_field_named(paradedbs: ParadeDBs, case: str) -> None:
     assert says(refusal, expected), refusal
 
 
-@pytest.mark.parametrize("case", NOT_BUILT_YET)
-def test_what_is_not_built_is_one_clear_refusal(paradedbs: ParadeDBs, case: str) -> None:
-    spec, message = NOT_BUILT_YET[case]
-    refusal = paradedbs.refusal(spec)
-    assert refusal.count(message.split(":")[0]) == 1
-    assert "this version of the operator" in refusal
-    assert "remove" in refusal
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -833,6 +948,13 @@ def test_what_is_not_built_is_one_clear_refusal(paradedbs: ParadeDBs, case: str)
 )
 def test_bad_names_are_refused(paradedbs: ParadeDBs, name: str, message: str) -> None:
     assert message in paradedbs.refusal({}, name)
+
+
+def test_a_database_is_not_recovered_from_itself(paradedbs: ParadeDBs) -> None:
+    refusal = paradedbs.refusal(_recovery(source="shop"), "shop")
+    assert "spec.bootstrap.recovery.source: Invalid value" in refusal
+    assert "must be another ParadeDB" in refusal
+    assert paradedbs.try_create(_recovery(s3=S3, serverName="shop"), "shop")
 
 
 def test_a_refusal_names_every_setting_that_is_wrong(paradedbs: ParadeDBs) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from apiserver import ROOT, Object
 
 # Kubernetes' own types, whose bounds are those of a pod.
@@ -95,8 +96,9 @@ def test_every_list_says_how_it_merges(schema: Object) -> None:
 
 
 def test_defaults_of_parts_are_those_of_their_fields(schema: Object) -> None:
-    for _path, node in _own_spec_nodes(schema):
-        if isinstance(node.get("default"), dict):
+    for path, node in _own_spec_nodes(schema):
+        # Resources that are given replace the default as a whole.
+        if isinstance(node.get("default"), dict) and not path.endswith(".resources"):
             fields: dict[str, Any] = node["properties"]
             assert node["default"] == {
                 name: field["default"] for name, field in fields.items() if "default" in field
@@ -112,6 +114,7 @@ def test_names_columns_and_subresources(crd: Object) -> None:
         "Primary",
         "Version",
         "Endpoint",
+        "Backup",
         "Age",
     ]
     assert version["subresources"] == {
@@ -187,6 +190,23 @@ def test_the_collection_keeps_the_same_names_of_secrets(schema: Object) -> None:
     rules = [rule["rule"] for rule in users["x-kubernetes-validations"]]
     (kept,) = [_names(rule) for rule in rules if "self.name in [" in rule]
     assert {f"orders-{name}" for name in kept} == _of_the_collection("credentials", "own_names('orders')")
+
+
+@pytest.mark.parametrize(
+    ("field", "constant"),
+    [("backup", "_BACKUP_ID"), ("target.lsn", "_LSN"), ("target.name", "_RESTORE_POINT")],
+)
+def test_the_collection_takes_the_same_recoveries(schema: Object, field: str, constant: str) -> None:
+    node = schema["properties"]["spec"]["properties"]["bootstrap"]["properties"]["recovery"]
+    for name in field.split("."):
+        node = node["properties"][name]
+    (rule,) = node["x-kubernetes-validations"]
+    pattern = rule["rule"].removeprefix("self.matches('^").removesuffix("$')").replace("\\\\", "\\")
+    (ours,) = _of_the_collection("backup_rules", f"{constant}.pattern.splitlines()")
+    assert ours in (
+        pattern,
+        pattern.removesuffix("+") + "{1,63}",
+    )  # the schema bounds its length by maxLength
 
 
 def test_the_field_reference_is_up_to_date() -> None:

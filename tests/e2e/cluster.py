@@ -23,7 +23,7 @@ PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"  # an annotation
 # Kinds the operator makes for a ParadeDB.
 OWNED_KINDS = (
     "statefulset,deployment,service,configmap,secret,serviceaccount,role,rolebinding,"
-    "poddisruptionbudget,networkpolicy"
+    "poddisruptionbudget,networkpolicy,cronjob,job"
 )
 
 _PASS = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["paradedb"]}]

@@ -17,7 +17,9 @@ AT_ADMISSION: list[tuple[dict[str, Any], str, str]] = [
     ({"replicas": 11}, "spec.replicas", "less than or equal to 10"),
     ({"replication": {"mode": "sync", "strict": True}}, "replication.strict", "standby"),
     ({"replicas": 2, "replication": {"mode": "sync", "syncNodeCount": 2}}, "syncNodeCount", ""),
-    ({"backup": {"enabled": True}}, "backup", "not available in this version"),
+    ({"backup": {"enabled": True}}, "spec.backup", "set backup.s3 or backup.pvc"),
+    ({"bootstrap": {"recovery": {"source": "refused"}}}, "bootstrap.recovery.source", "another ParadeDB"),
+    ({"bootstrap": {"recovery": {"source": "a", "target": {"lsn": "0/1"}}}}, "recovery.target", "continuous"),
     ({"connectionPooling": {"parameters": {"auth_type": "any"}}}, "connectionPooling.parameters", "only"),
     ({"monitoring": {"port": 5432}}, "spec.monitoring.port", "taken by PostgreSQL"),
     ({"networkPolicy": {"clients": [{}]}}, "spec.networkPolicy.clients", "podSelector"),
@@ -80,6 +82,29 @@ def test_missing_superuser_secret(make: Make) -> None:
     apply({**secret, "stringData": {"username": "postgres", "password": "found at last"}})
     database.wait_running()
     assert database.secret()["password"] == "found at last"
+
+
+def test_recovery_from_nowhere(make: Make) -> None:
+    database = make("nosource").apply(bootstrap={"recovery": {"source": "nowhere"}})
+    status = database.wait_phase("Failed")
+    assert "spec.bootstrap.recovery.source" in status["message"]
+    assert "nowhere" in status["message"]
+    assert database.condition("Degraded")["reason"] == "RecoverySourceNotFound"
+    assert find(OWNED_KINDS, database.namespace, f"app.kubernetes.io/instance={database.name}") == []
+    database.patch({"bootstrap": None})
+    database.wait_running()
+
+
+def test_missing_backup_secret_stops_no_database(make: Make) -> None:
+    s3 = {"endpoint": "http://s3.invalid", "bucket": "nowhere", "secretRef": {"name": "absent"}}
+    continuous = {"enabled": True}
+    database = make("nokeys").apply(backup={"enabled": True, "s3": s3, "continuous": continuous})
+    database.wait_running()
+    condition = database.condition("BackupHealthy")
+    assert (condition["status"], condition["reason"]) == ("False", "SecretNotFound")
+    assert "spec.backup.s3.secretRef" in condition["message"]
+    assert "absent" in condition["message"]
+    assert database.sql("SELECT 1") == "1"
 
 
 def test_unknown_extension_is_reported_and_not_fatal(make: Make) -> None:

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from paradedb_images import kubernetes_core, results
+from paradedb_images import kubernetes_core, programs, results
 from paradedb_images.definitions import GROUPS, IMAGES
 from paradedb_images.engines import choose_engine
 from paradedb_images.process import BuildError, Progress
@@ -54,6 +54,16 @@ def provide_kubernetes_core(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def provide_versitygw(_arguments: argparse.Namespace) -> int:
+    """Print where the S3 server's program is, compiled first if need be."""
+    image, cache = IMAGES["test-s3"], results.cache_directory()
+    with results.build_lock(cache):
+        assert image.program is not None
+        log = cache / "images" / f"{image.program.name}.log"
+        print(programs.provide(image.program, image.context, cache, log, Progress()))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
     whole = argparse.ArgumentParser(prog="tools/images", description="Builds the project's container images.")
@@ -73,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
         "destination", type=Path, metavar="DEST", help="a folder of collections (ANSIBLE_COLLECTIONS_PATH)"
     )
     command.set_defaults(run=provide_kubernetes_core)
+    command = commands.add_parser("versitygw", help="compile the tests' S3 server, print where it is")
+    command.set_defaults(run=provide_versitygw)
     return whole
 
 

@@ -77,7 +77,7 @@ def enter(inside: Process) -> list[str]:
 
 
 def spawn(instance: Instance, inside: Process, argv: Sequence[str], log: Path, record: Path) -> None:
-    """Start a long-running process inside and record it; it outlives the caller and is reaped by the holder."""
+    """Start a process inside and record it; it outlives the caller and is reaped by the holder."""
 
     def move_in() -> None:
         cgroups.join(instance.cgroup)
@@ -92,8 +92,8 @@ def _launch(prepare: Callable[[], None], argv: Sequence[str], log: Path, record:
     """Start a process in a session of its own after `prepare` has placed its parent.
 
     A process namespace is entered by the children of whoever asked for it, so an intermediate process asks,
-    tells us the number of its child (as seen from here) and ends. The child becomes the program only when it is
-    recorded: if we are killed in between it ends, and is never a process that nobody knows of.
+    tells us the number of its child (as seen from here) and ends. The child becomes the program only when it
+    is recorded: if we are killed in between it ends, and is never a process that nobody knows of.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -72,11 +72,16 @@ def digest(directory: Path, *facts: str) -> str:
     return total.hexdigest()
 
 
-def stage(directory: Path, target: Path) -> None:
-    """Copy the files a build in `directory` gets into `target`, readable by all and with one fixed time."""
+def stage(directory: Path, target: Path, *programs: Path) -> None:
+    """Copy the files a build in `directory` gets, and `programs` beside them, into `target`.
+
+    All are readable by all and have one fixed time.
+    """
     shutil.rmtree(target, ignore_errors=True)
-    for name in context_files(directory):
-        source, copy = directory / name, target / name
+    wanted = {name: directory / name for name in context_files(directory)}
+    wanted.update({program.name: program for program in programs})
+    for name, source in wanted.items():
+        copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy, follow_symlinks=False)
         if not source.is_symlink():

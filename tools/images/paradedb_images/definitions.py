@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .programs import GoProgram
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -11,7 +13,7 @@ class Image:
     """One image: `name` in this tool, `reference` in a cluster, its build context and Containerfile.
 
     `kept_stages` are stages that take minutes; they get a name of their own, so that their layers outlive the
-    pruning.
+    pruning. `program` is compiled on this machine and put into the build context.
     """
 
     name: str
@@ -20,6 +22,7 @@ class Image:
     containerfile: str
     build_arguments: dict[str, str] = field(default_factory=dict)
     kept_stages: tuple[str, ...] = ()
+    program: GoProgram | None = None
 
 
 def _test_database(name: str, tag: str, revision: str) -> Image:
@@ -47,13 +50,20 @@ IMAGES = {
             reference="localhost/paradedb-operator:dev",
             context=REPOSITORY,
             containerfile="Dockerfile",
-            kept_stages=("patroni", "packages", "runner"),
+            kept_stages=("patroni", "backup", "packages", "runner"),
         ),
         _test_database("test-database", "17", "a"),
         _test_database("test-database-17b", "17b", "b"),
         _test_database("test-database-17-search", "17-search", "search"),
         _small("pgbouncer", "localhost/paradedb-pgbouncer:dev"),
         _small("test-prometheus", "localhost/paradedb-test-prometheus:dev"),
+        Image(
+            name="test-s3",
+            reference="localhost/paradedb-test-s3:dev",
+            context=REPOSITORY / "images" / "test-s3",
+            containerfile="Containerfile",
+            program=GoProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
+        ),
     )
 }
 # What the words of the command line stand for: the test images are one family and share all layers but the
@@ -63,5 +73,6 @@ GROUPS = {
     "test-database": ("test-database", "test-database-17b", "test-database-17-search"),
     "pgbouncer": ("pgbouncer",),
     "test-prometheus": ("test-prometheus",),
+    "test-s3": ("test-s3",),
     "all": tuple(IMAGES),
 }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import context
+from . import context, programs
 from .definitions import Image
 from .engines import Engine, Workplace
 from .process import Progress
@@ -72,7 +72,7 @@ def build(image: Image, engine: Engine, cache: Path, progress: Progress) -> Path
     started = Progress()
     place = Workplace(cache, cache / "images" / "context", tar.with_suffix(".log"), progress)
     place.log.write_text("")
-    context.stage(image.context, place.context)
+    context.stage(image.context, place.context, *_programs(image, cache, place))
     progress.say(f"{image.name}: building {image.reference} with {engine.name}")
     engine.build(image, place)
     _write_tar(image, engine, tar, place)
@@ -81,6 +81,13 @@ def build(image: Image, engine: Engine, cache: Path, progress: Progress) -> Path
     engine.prune(place)
     progress.say(f"{image.name}: {tar.stat().st_size / 1e6:.0f} MB in {started.seconds():.1f} s")
     return tar
+
+
+def _programs(image: Image, cache: Path, place: Workplace) -> list[Path]:
+    """What is compiled for `image`."""
+    if image.program is None:
+        return []
+    return [programs.provide(image.program, image.context, cache, place.log, place.progress)]
 
 
 def _write_tar(image: Image, engine: Engine, tar: Path, place: Workplace) -> None:

@@ -62,7 +62,8 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory, operator: Path) -> Path:
     root = _unpack(_tar("test-database"), tmp_path_factory.mktemp("database") / "root")
-    shutil.copytree(operator / "opt/patroni", root / "opt/patroni", symlinks=True)
+    for program in ("patroni", "backup"):
+        shutil.copytree(operator / "opt" / program, root / "opt" / program, symlinks=True)
     return root
 
 
@@ -146,6 +147,32 @@ def test_patroni_runs_where_the_database_runs(database: Path, program: str) -> N
     assert "4.1.5" in run_inside(
         database, "/usr/bin/env", "-i", f"/opt/patroni/{program}", argument, user="999"
     )
+
+
+IMPORTS = ["dump", "verify", "base", "archive", "fetch", "bootstrap"]
+
+
+@pytest.mark.parametrize("command", IMPORTS)
+def test_each_command_of_the_backup_program_has_what_it_imports(database: Path, command: str) -> None:
+    """It ends for want of a configuration, which is read after everything was imported."""
+    script = f"/opt/backup/paradedb-backup {command} a b </dev/null 2>&1 || true"
+    said = run_inside(database, "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", script, user="999")
+    assert "ModuleNotFoundError" not in said, said
+    assert "ImportError" not in said, said
+    assert "backup.json" in said or "recovery.json" in said or "PGDATA" in said, said
+
+
+def test_the_backup_program_is_small(operator: Path) -> None:
+    """Of 400 descriptions of cloud services it has S3's."""
+    files = [path for path in (operator / "opt/backup").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 60e6
+    assert (operator / "opt/backup/_internal/botocore/data/s3").is_dir()
+    assert (operator / "opt/backup/_internal/botocore/cacert.pem").is_file()
+
+
+def test_the_operator_can_ask_for_a_base_backup(operator: Path) -> None:
+    said = in_operator(operator, "/opt/venv/bin/python", "-c", "import paradedb_backup.remote")
+    assert not said
 
 
 def seen_by_a_child(root: Path, command: str, *variables: str) -> str:

@@ -43,21 +43,26 @@ class Effect(Enum):
 class DependentDigest:
     """
     Makes Dependent records. ``primaries`` are the kinds whose ownership counts, in the version we watch;
-    ``namespaced`` tells whether objects of such a kind live in namespaces.
+    ``namespaced`` tells whether objects of such a kind live in namespaces. With ``reports`` the objects are
+    written to tell how something is doing, so that all of it but who has them counts as status.
     """
 
     def __init__(
         self,
         primaries: list[GroupVersionKind],
         namespaced: Callable[[GroupVersionKind], bool] = lambda _: True,
+        *,
+        reports: bool = False,
     ) -> None:
         self._primaries = {(gvk.group, gvk.kind): gvk for gvk in primaries}
-        self._namespaced = namespaced
+        self._namespaced, self._reports = namespaced, reports
 
     def __call__(self, obj: Object) -> Dependent:
         """Digest one object, leaving out its status and what the server changes by itself."""
         meta = metadata(obj)
-        telling = [[meta.get(name) for name in _TELLING], _wanted(meta), _rest(obj)]
+        telling: list[Any] = [[meta.get(name) for name in _TELLING]]
+        if not self._reports:
+            telling += [_wanted(meta), _rest(obj)]
         normal = json.dumps(telling, sort_keys=True, separators=(",", ":")).encode()
         content = hashlib.blake2b(normal, digest_size=16).digest()
         return Dependent(content, meta.get("resourceVersion", ""), tuple(dict.fromkeys(self._owners(meta))))

@@ -130,13 +130,17 @@ class RelatedWatches:
         self.dependents, self.references = DependentIndex(), ReferenceIndex()
         self.informers: list[Informer[Dependent]] = []
         self._api, self._watches, self._namespaces = api, watches, namespaces
-        self._digest = DependentDigest(list(watches), api.known_namespaced)
-        self._sources: dict[tuple[GroupVersionKind, str], _Source] = {}
+        self._digests = {
+            report: DependentDigest(list(watches), api.known_namespaced, reports=report)
+            for report in (False, True)
+        }
+        self._sources: dict[tuple[GroupVersionKind, str], _Source] = {}  # by kind and selector
         self._known: set[tuple[GroupVersionKind, GroupVersionKind]] = set()
         self._group: asyncio.TaskGroup | None = None
         for gvk, watch in watches.items():
             for dependent in watch.dependents:
-                self._source(dependent.gvk, dependent.selector, namespaces).serves.add(gvk)
+                source = self._source(dependent.gvk, dependent.selector, namespaces, report=dependent.report)
+                source.serves.add(gvk)
             for reference in watch.references:
                 self._source(reference.gvk, "", namespaces).named_by.add(gvk)
 
@@ -195,7 +199,9 @@ class RelatedWatches:
         for informer in self.informers[before:]:
             self._group.create_task(informer.run())
 
-    def _source(self, gvk: GroupVersionKind, selector: str, namespaces: tuple[str, ...]) -> _Source:
+    def _source(
+        self, gvk: GroupVersionKind, selector: str, namespaces: tuple[str, ...], *, report: bool = False
+    ) -> _Source:
         if source := self._sources.get((gvk, selector)):
             return source
         source = self._sources[gvk, selector] = _Source(self, gvk, selector)
@@ -204,7 +210,7 @@ class RelatedWatches:
                 self._api,
                 gvk,
                 namespace,
-                self._digest,
+                self._digests[report],
                 source,
                 gap=source.gap,
                 came_or_went=source.came_or_went,

@@ -173,10 +173,10 @@ class _Reader:
 
     def _dependents(self, node: Node) -> tuple[DependentKind, ...]:
         dependents = []
-        for item, gvk in self._kinds(node, "dependents", "selector"):
+        for item, gvk in self._kinds(node, "dependents", "selector", "report"):
             selector = item.text("selector")
             _checked(item, "selector", parse_query, selector)
-            dependents.append(DependentKind(gvk, selector))
+            dependents.append(DependentKind(gvk, selector, item.flag("report", default=False)))
         return tuple(dependents)
 
     def _references(self, node: Node) -> tuple[Reference, ...]:

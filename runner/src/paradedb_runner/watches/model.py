@@ -55,10 +55,14 @@ class Finalizer:
 
 @dataclass(frozen=True)
 class DependentKind:
-    """A kind whose owned objects bring their owner back to the queue; only objects that match count."""
+    """
+    A kind whose owned objects bring their owner back to the queue; only objects that match count. With
+    ``report`` what such an object says is a status: programs tell in it how they are doing.
+    """
 
     gvk: GroupVersionKind
     selector: str = ""
+    report: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.paradedb.db.plugins.module_utils import patroni, pgbouncer, settings, sql
+from ansible_collections.paradedb.db.plugins.module_utils import (
+    backup,
+    patroni,
+    pgbouncer,
+    settings,
+    sql,
+)
 from ansible_collections.paradedb.db.plugins.module_utils.database import program_parameters
 from ansible_collections.paradedb.db.plugins.module_utils.exporter_queries import sort_out
 
@@ -72,6 +78,28 @@ def exporter_queries(own: str, custom: dict[str, str]) -> str:
     return "\n".join([own, *(f"{name}: {yaml_value(query)}" for name, query in usable.items()), ""])
 
 
+def backup_json(
+    spec: dict[str, Any],
+    name: str,
+    namespace: str,
+    superuser: str,
+    tls_enforced: bool,
+    archiving: bool = False,
+) -> str:
+    """What the programs of backups are told, as /etc/backup/backup.json.
+
+    ``archiving``: in the database's own pods.
+    """
+    return backup.document(backup.backup_document(spec, name, namespace, superuser, tls_enforced, archiving))
+
+
+def recovery_json(
+    spec: dict[str, Any], name: str, namespace: str, superuser: str, recovery: dict[str, Any]
+) -> str:
+    """What a new database is told of the backup it is made from, as /etc/recovery/recovery.json."""
+    return backup.document(backup.recovery_document(spec, name, namespace, superuser, recovery))
+
+
 def yaml_value(value: Any) -> str:
     """A value as it stands in a YAML document: JSON, all but printable ASCII escaped as YAML does.
 
@@ -96,6 +124,8 @@ class FilterModule:
             pgbouncer_start_ini,
             pgbouncer_tls_ini,
             exporter_queries,
+            backup_json,
+            recovery_json,
             yaml_value,
         )
         return {function.__name__: function for function in functions}

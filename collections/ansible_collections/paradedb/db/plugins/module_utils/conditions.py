@@ -14,6 +14,8 @@ Condition = dict[str, Any]
 REPLICAS_LIMITED, HIBERNATED, PAUSED = "ReplicasLimited", "Hibernated", "Paused"
 CERTIFICATE_VALID = "CertificateValid"
 POOLER_READY, USERS_READY, MONITORING_READY = "PoolerReady", "UsersReady", "MonitoringReady"
+BACKUP_HEALTHY, CONTINUOUS_ARCHIVING = "BackupHealthy", "ContinuousArchiving"
+BACKUP_VERIFIED, RECOVERED = "BackupVerified", "Recovered"
 
 # Refusals of the Secret with the certificate; two of them may also be about the superuser's.
 _NO_CERTIFICATE = ("SecretNotFound", "InvalidSecret", "InvalidCertificate", "CertificateExpired")
@@ -32,10 +34,17 @@ _NEWS = {
     POOLER_READY: ("False", "Warning"),
     USERS_READY: ("False", "Warning"),
     MONITORING_READY: ("False", "Warning"),
+    BACKUP_HEALTHY: ("False", "Warning"),
+    CONTINUOUS_ARCHIVING: ("False", "Warning"),
+    BACKUP_VERIFIED: ("False", "Warning"),
+    RECOVERED: ("False", "Warning"),
 }
 
 # Reasons that come and go with a change that was asked for.
-_ROUTINE = ("RollingUpdate", "PoolerStarting", "PoolerHibernated", "ExporterStarting")
+_ROUTINE = (
+    *("RollingUpdate", "PoolerStarting", "PoolerHibernated", "ExporterStarting"),
+    *("NoBackupYet", "NotVerifiedYet", "ArchivingStarting", "Recovering"),
+)
 
 # The events of those that end, where the condition itself does not say enough: reason and message.
 _ENDED = {

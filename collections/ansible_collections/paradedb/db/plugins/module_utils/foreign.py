@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils.kube import FIELD_MANAGER, Object
+from ansible_collections.paradedb.db.plugins.module_utils.labels import REPORT
 
 Path = tuple[str | int, ...]
 
@@ -24,7 +25,7 @@ _RESTART = "f:kubectl.kubernetes.io/restartedAt"
 
 def foreign_fields(live: Object) -> list[str]:
     """JSON pointers of the fields to take out, in an order in which they can be."""
-    if live["kind"] in _OPEN_KINDS:
+    if live["kind"] in _OPEN_KINDS or REPORT in (live["metadata"].get("labels") or {}):
         return []
     ours: Object = {}
     others = []

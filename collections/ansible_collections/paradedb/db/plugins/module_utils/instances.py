@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.paradedb.db.plugins.module_utils.kube import CONTAINER, Kube, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import ROLE, database_selector
 
+RECOVER = "recover"  # the init container that makes the data from a backup
 REVISION = "controller-revision-hash"
 
 # How long an instance may take to become ready before that counts as a failure, in seconds.
@@ -67,13 +68,20 @@ def trouble(pod: Object, now: datetime, cloning: bool = False) -> dict[str, str]
         found = _container_trouble(container)
         if found:
             return found
-    if not cloning and (now - unready_since(pod)).total_seconds() > PROGRESS_DEADLINE:
+    waits = cloning or recovers(pod)
+    if not waits and (now - unready_since(pod)).total_seconds() > PROGRESS_DEADLINE:
         return {
             "reason": "ProgressDeadlineExceeded",
             "message": f"pod {pod['metadata']['name']} is not ready after {PROGRESS_DEADLINE // 60} minutes: "
             + (unscheduled(pod) or f"see kubectl logs {pod['metadata']['name']}"),
         }
     return None
+
+
+def recovers(pod: Object) -> bool:
+    """Whether the pod is making its data from a backup now, which takes as long as it takes."""
+    statuses = (pod.get("status") or {}).get("initContainerStatuses") or []
+    return any(item["name"] == RECOVER and "running" in item["state"] for item in statuses)
 
 
 def unready_since(pod: Object) -> datetime:
@@ -113,12 +121,13 @@ def _container_trouble(container: dict[str, Any]) -> dict[str, str] | None:
         }
     ended = container["state"].get("terminated") or container.get("lastState", {}).get("terminated") or {}
     said = (ended.get("message") or "").strip()
-    if container["name"] == "prepare" and ended.get("exitCode", 0) != 0 and said:
-        # prepare.sh says "Reason|field: what is wrong"
+    if container["name"] in ("prepare", RECOVER) and ended.get("exitCode", 0) != 0 and said:
+        # they say "Reason|field: what is wrong"
         code, _separator, message = said.partition("|")
         if message and re.fullmatch(r"[A-Z][A-Za-z]*", code):
             return {"reason": code, "message": message}
-        return {"reason": "PrepareFailed", "message": said[-500:]}
+        reason = "PrepareFailed" if container["name"] == "prepare" else "RestoreFailed"
+        return {"reason": reason, "message": said[-500:]}
     if reason == "CrashLoopBackOff":
         return {
             "reason": "InstanceCrashing",

@@ -31,8 +31,10 @@ EXEC_TIMEOUT = 120  # seconds for a command in a pod
 _PLURALS = {
     "Certificate": "certificates",
     "ConfigMap": "configmaps",
+    "CronJob": "cronjobs",
     "Deployment": "deployments",
     "Event": "events",
+    "Job": "jobs",
     "NetworkPolicy": "networkpolicies",
     "Node": "nodes",
     "ParadeDB": "paradedbs",

@@ -11,6 +11,11 @@ INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
 ROLE = "database.paradedb.io/role"
 SCOPE = "database.paradedb.io/scope"
+# On an object whose data are the word of programs about themselves: the role makes it, and leaves them alone.
+REPORT = "database.paradedb.io/report"
+
+# The component of backups; it alone has a volume that is not an instance's.
+BACKUP = "backup"
 
 
 def instance_labels(name: str) -> dict[str, str]:

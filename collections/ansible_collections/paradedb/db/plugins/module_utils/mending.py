@@ -54,6 +54,8 @@ def outdated_and_down(world: World) -> Step | None:
 
 
 def _may_be_broken(world: World, item: Instance) -> bool:
+    if instances.recovers(item.pod):
+        return False  # it would begin anew
     if instances.trouble(item.pod, world.now, cloning=True):
         return True
     if item.state in _COMING:
@@ -145,4 +147,7 @@ def unready(world: World) -> Step | None:
     cloning = [item.name for item in unready if item.state == CLONING]
     if cloning:
         return Step("CloningInstance", f"Cloning {', '.join(cloning)} from the primary", 3)
+    recovering = [item.name for item in unready if instances.recovers(item.pod)]
+    if recovering:
+        return Step("Recovering", f"Making the data of {recovering[0]} from a backup", 10)
     return Step("InstancesStarting", "Waiting for the instances to become ready", 3)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from ansible_collections.paradedb.db.plugins.module_utils import volumes
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.foreign import foreign_fields
 from ansible_collections.paradedb.db.plugins.module_utils.kube import (
@@ -19,8 +20,14 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     COMPONENT,
     INSTANCE,
     MANAGED_BY_LABEL,
+    REPORT,
     instance_labels,
 )
+from ansible_collections.paradedb.db.plugins.module_utils.quantity import parse_quantity
+
+CLAIM = "PersistentVolumeClaim"
+# Where the size of the one claim that is applied, that with the backups, stands in a spec.
+_CLAIM_SIZE = "spec.backup.pvc.size"
 
 # Kinds of others, which a cluster may not have.
 OPTIONAL_KINDS = ("Certificate", "ServiceMonitor", "PrometheusRule")
@@ -33,11 +40,14 @@ _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "crea
 
 
 def complete(definition: Object, namespace: str, name: str, component: str, owner: Object | None) -> Object:
-    """The definition with the instance's labels, its namespace and its owner."""
+    """The definition with the instance's labels, its namespace and its owner.
+
+    A claim has no owner, with which Kubernetes would delete it: nobody's backups go with their database.
+    """
     metadata = dict(definition["metadata"])
     metadata["namespace"] = namespace
     metadata["labels"] = {**instance_labels(name), COMPONENT: component, **metadata.get("labels", {})}
-    if owner:
+    if owner and definition["kind"] != CLAIM:
         metadata["ownerReferences"] = [owner]
     return {**definition, "metadata": metadata}
 
@@ -58,14 +68,27 @@ def observe(kube: Kube, kinds: list[tuple[str, str]], namespace: str, selector: 
 
 
 def apply_all(
-    kube: Kube, wanted: list[Object], existing: dict[Any, Object], dry_run: bool
+    kube: Kube,
+    wanted: list[Object],
+    existing: dict[Any, Object],
+    dry_run: bool,
+    warnings: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Apply every definition and prune the rest of ``existing``; returns what changed, for a diff."""
+    """Apply every definition and prune the rest of ``existing``; returns what changed, for a diff.
+
+    ``warnings`` gets what could not be had and stops nothing.
+    """
     changes = []
     for definition in wanted:
         key = (definition["kind"], definition["metadata"]["name"])
         before = existing.get(key) or kube.get(definition["apiVersion"], *_location(definition))
         _check_ours(before, definition)
+        if before is not None and definition["kind"] == CLAIM:
+            try:
+                changes += _grow(kube, before, definition, dry_run)
+            except Refused as problem:
+                (warnings if warnings is not None else []).append(str(problem))
+            continue
         after = kube.apply(definition, dry_run)
         foreign = foreign_fields(after)
         if foreign and not dry_run:
@@ -78,6 +101,19 @@ def apply_all(
         if unwanted and (dry_run or kube.delete(item)):
             changes.append(_change(key, item, None))
     return changes
+
+
+def _grow(kube: Kube, claim: Object, definition: Object, dry_run: bool) -> list[dict[str, Any]]:
+    """Let a claim have the size of its definition if that is more: nothing else of it can change.
+
+    It may be older than its ParadeDB, and larger. Raises Refused where it may not grow.
+    """
+    sizes = [item["spec"]["resources"]["requests"]["storage"] for item in (claim, definition)]
+    if parse_quantity(sizes[1]) <= parse_quantity(sizes[0]):
+        return []
+    volumes.resize(kube, claim, _CLAIM_SIZE, sizes[1], dry_run)
+    grown = {**claim, "spec": {**claim["spec"], "resources": definition["spec"]["resources"]}}
+    return [_change((CLAIM, claim["metadata"]["name"]), claim, grown)]
 
 
 def refresh_mounts(
@@ -122,7 +158,8 @@ def _location(definition: Object) -> tuple[str, str, str]:
 def _comparable(item: Object) -> Object:
     """An object without what the API server and other controllers keep in it."""
     metadata = {name: value for name, value in item["metadata"].items() if name not in _SERVER_FIELDS}
-    return {name: value for name, value in item.items() if name != "status"} | {"metadata": metadata}
+    others = ("status", "data") if REPORT in (metadata.get("labels") or {}) else ("status",)
+    return {name: value for name, value in item.items() if name not in others} | {"metadata": metadata}
 
 
 def _shown(item: Object | None) -> Object:

@@ -7,15 +7,16 @@ import re
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import (
+    backup_preflight,
     conditions,
     hba,
     instances,
     pgbouncer,
     volumes,
 )
+from ansible_collections.paradedb.db.plugins.module_utils.backup_rules import check_rules
 from ansible_collections.paradedb.db.plugins.module_utils.credentials import (
     enabled,
-    is_ours,
     recorded_superuser,
     superuser,
 )
@@ -30,6 +31,7 @@ from ansible_collections.paradedb.db.plugins.module_utils.kube import (
 )
 from ansible_collections.paradedb.db.plugins.module_utils.labels import API_VERSION, KIND, scope
 from ansible_collections.paradedb.db.plugins.module_utils.names import check_names
+from ansible_collections.paradedb.db.plugins.module_utils.namesakes import check_namesakes
 from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
     current_configuration,
     current_settings,
@@ -37,7 +39,6 @@ from ansible_collections.paradedb.db.plugins.module_utils.patroni import (
 )
 from ansible_collections.paradedb.db.plugins.module_utils.settings import check_settings, conf_lines
 from ansible_collections.paradedb.db.plugins.module_utils.topology import kept_instances
-from ansible_collections.paradedb.db.plugins.module_utils.unavailable import check_available
 
 # A Service's name, and short enough for the longest name made of it: a CronJob's, 52 characters.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
@@ -64,52 +65,37 @@ def check(kube: Kube, namespace: str, name: str, spec: dict[str, Any]) -> dict[s
             "metadata.name",
             f"{name!r} must start with a letter and have at most 45 lower case letters, digits and '-'",
         )
-    check_available(spec)
     _check_combinations(spec)
+    check_rules(name, spec)
     hba.check_rules((spec.get("auth") or {}).get("pgHBA") or [])
     check_settings(spec.get("postgresConfig") or {}, spec.get("resources") or {})
     check_names(name, spec)
     pgbouncer.check_parameters(spec)
     user = _check_superuser(kube, namespace, name, spec)
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
-    _check_namesakes(kube, namespace, name, spec, new=stateful_set is None)
+    check_namesakes(kube, namespace, name, spec, new=stateful_set is None)
     resource = kube.get(API_VERSION, KIND, namespace, name)
     pods = instances.database_pods(kube, namespace, name)
     config_map = kube.get("v1", "ConfigMap", namespace, f"{scope(name)}-config")
-    effective = _effective(spec, resource, stateful_set, pods, config_map)
     claims = volumes.claims(kube, namespace, name, spec)
+    backup_preflight.check_goes_on(spec, resource, stateful_set, config_map)
+    recovering = backup_preflight.is_recovering(spec, resource, config_map)
+    if recovering and stateful_set is None and not pods:
+        backup_preflight.check_no_data(claims, resource)
+    effective = _effective(spec, resource, stateful_set, pods, config_map, recovering)
     grow = volumes.check(kube, spec, stateful_set, claims)
     tls_enforced = _everywhere_encrypted(spec, pods)
     _check_live(kube, namespace, dynamic_configuration(effective, user, tls_enforced), config_map, pods)
     return {
-        "replicas": _replicas(kube, namespace, name, spec, stateful_set, resource),
+        "replicas": _replicas(kube, namespace, name, effective, stateful_set, resource),
         "spec": effective,
+        "recovering": recovering,
+        "recovery": backup_preflight.recovery(kube, namespace, name, spec, user) if recovering else {},
         "grow": grow,
         "resizing": "" if stateful_set is None else volumes.standing(claims, pods),
         "tls_enforced": tls_enforced,
         "prometheus_operator": _wants_prometheus_operator(spec) and _serves_prometheus_operator(kube),
     }
-
-
-def _check_namesakes(kube: Kube, namespace: str, name: str, spec: dict[str, Any], new: bool) -> None:
-    """Refuse a name by which something else has a Service, before anything else of ours is made.
-
-    A ParadeDB called ``a-pooler`` has the Service that the pooler of one called ``a`` would have.
-    """
-    fields = dict.fromkeys(("", "-ro", "-headless") if new else (), "metadata.name")
-    for suffix, field in (("-pooler", "connectionPooling"), ("-metrics", "monitoring")):
-        if enabled(spec, field):
-            fields[suffix] = f"spec.{field}.enabled"
-    for suffix, field in fields.items():
-        found = kube.get("v1", "Service", namespace, name + suffix)
-        if found is not None and not is_ours(found, name):
-            raise Refused(
-                "NameTaken",
-                field,
-                f"the Service {name + suffix!r} belongs to something else; "
-                + ("choose another name" if field == "metadata.name" else "switch this off")
-                + ", or remove that Service if nobody needs it",
-            )
 
 
 def _check_combinations(spec: dict[str, Any]) -> None:
@@ -133,14 +119,16 @@ def _effective(
     stateful_set: Object | None,
     pods: list[Object],
     config_map: Object | None,
+    recovering: bool,
 ) -> dict[str, Any]:
     """The spec as the settings are to follow it.
 
-    A database that is held at one instance has the settings of one. ``strict`` begins when there is a replica
-    that can confirm a write, and lasts while there is more than one instance: before, every write would hang.
+    A database that is held at one instance, or is made from a backup at present, has the settings of one.
+    ``strict`` begins when there is a replica that can confirm a write, and lasts while there is more than one
+    instance: before, every write would hang.
     """
     given = spec.get("replication") or {}
-    if conditions.holds(conditions.of(resource), conditions.REPLICAS_LIMITED):
+    if recovering or conditions.holds(conditions.of(resource), conditions.REPLICAS_LIMITED):
         return spec | {"replicas": 1}
     if not given.get("strict"):
         return spec

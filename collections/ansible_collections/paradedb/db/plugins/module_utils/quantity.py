@@ -37,3 +37,13 @@ def parse_quantity(value: str | int | float) -> Decimal:
     if not match:
         raise ValueError(f"{value!r} is not a Kubernetes quantity")
     return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]
+
+
+def written(number: int) -> str:
+    """A number of bytes for a person, as a quantity of at most three digits: ``512Mi``, ``1.3Gi``."""
+    value, units = float(number), ["Pi", "Ti", "Gi", "Mi", "Ki", ""]
+    while value >= 1000 and len(units) > 1:
+        value /= 1024
+        units.pop()
+    text = f"{value:.0f}" if value >= 10 or units[-1] == "" else f"{value:.1f}".removesuffix(".0")
+    return text + units[-1]

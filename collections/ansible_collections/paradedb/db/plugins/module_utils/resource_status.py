@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.paradedb.db.plugins.module_utils import (
+    backup_fields,
     certificates,
     conditions,
     events,
@@ -74,7 +75,7 @@ def finished(
         return {"changed": False}
     rolled, database, credentials = (results[key] for key in ("rollout", "database", "credentials"))
     checks = [check for result in results.values() for check in result.get("checks") or []]
-    seen_parts = features.checks(kube, namespace, name, resource["spec"], prometheus_operator)
+    seen_parts, part_fields = features.look(kube, resource, prometheus_operator)
     checks = conditions.together(checks + seen_parts)
     seen = observe(kube, namespace, name)
     progress = _progress(
@@ -91,6 +92,7 @@ def finished(
         **status_fields.certificate(credentials),
         **status_fields.database(database),
         **status_fields.users(credentials),
+        **part_fields,
     }
     result = _write(kube, resource, _path(resource, progress), progress, fields, check_mode)
     _tell(kube, resource, rolled.get("events") or [], check_mode)
@@ -122,7 +124,8 @@ def failed(
     findings = {"settled": False, "reason": reason, "message": message}
     told = conditions.of(resource)
     checks = conditions.refused_certificate(reason, message) or credentials.get("checks") or []
-    checks = conditions.together(checks + _parts_known(kube, resource, told))
+    seen_parts, part_fields = _parts_known(kube, resource, told)
+    checks = conditions.together(checks + seen_parts)
     checks += conditions.standing(checks, told)
     progress = _progress(
         *(resource, seen, generation, findings),
@@ -130,7 +133,7 @@ def failed(
         checks=checks,
         absent=_absent(credentials, checks),
     )
-    fields = {**status_fields.instances(seen), **status_fields.certificate(credentials)}
+    fields = {**status_fields.instances(seen), **status_fields.certificate(credentials), **part_fields}
     path = _path(resource, progress)
     known = _before(resource).get("message") == message
     result = _write(kube, resource, path, progress, fields, check_mode)
@@ -160,10 +163,11 @@ def observed(kube: Kube, namespace: str, name: str, check_mode: bool) -> dict[st
         return {"changed": False, "requeue_after": 0}
     seen, told = found["seen"], conditions.of(resource)
     takes = features.takes_prometheus_operator(told)
-    checks = features.checks(kube, namespace, name, resource["spec"], takes)
+    checks, part_fields = features.look(kube, resource, takes)
     checks += conditions.standing(checks, told)
     progress = _progress(resource, seen, generation, found, checks=checks)
-    result = _write(kube, resource, [], progress, status_fields.instances(seen), check_mode)
+    fields = status_fields.instances(seen) | part_fields
+    result = _write(kube, resource, [], progress, fields, check_mode)
     return result | _next_look(found)
 
 
@@ -268,9 +272,9 @@ def _save(kube: Kube, resource: Object, before: Object, after: Object, check_mod
     if after == before:
         return False
     if not check_mode:
-        gone = {name: None for name in before if name not in after}
-        kube.merge_patch(resource, {"status": after | gone}, "status")
+        kube.merge_patch(resource, {"status": status_fields.patch(before, after)}, "status")
     news = conditions.news(before.get("conditions") or [], after["conditions"])
+    news += backup_fields.news(before, after)
     _tell(kube, resource, status_fields.promotion(before, after) + news, check_mode)
     return True
 
@@ -293,14 +297,15 @@ def _until_another_look(check: dict[str, Any]) -> int:
     return _WITHOUT_WATCH.get(check["reason"], 0)
 
 
-def _parts_known(kube: Kube, resource: Object, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is seen of the optional parts that a pass has made before."""
+def _parts_known(
+    kube: Kube, resource: Object, told: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What is seen of the optional parts that a pass has made before, as checks and fields."""
     known = {item["type"] for item in told} - set(features.unwanted(resource["spec"]))
-    if not known & {conditions.POOLER_READY, conditions.MONITORING_READY}:
-        return []
-    metadata, takes = resource["metadata"], features.takes_prometheus_operator(told)
-    seen = features.checks(kube, metadata["namespace"], metadata["name"], resource["spec"], takes)
-    return [item for item in seen if item["type"] in known]
+    if not known & set(features.SEEN):
+        return [], {}
+    seen, fields = features.look(kube, resource, features.takes_prometheus_operator(told))
+    return [item for item in seen if item["type"] in known], fields
 
 
 def _renewal_due(resource: Object) -> bool:

@@ -27,6 +27,9 @@ SMALLEST_WAL = 2 * SEGMENT
 # A volume below this would not hold PostgreSQL's default of max_wal_size, 1 GB, beside anything else.
 SMALLEST_UNBOUND_VOLUME = 5 * GIGABYTE
 
+# Seconds after which a segment is archived though it is not full: what a lost volume costs at most.
+ARCHIVE_TIMEOUT = 300
+
 # Below this the tuning rules give values smaller than PostgreSQL's own defaults.
 SMALLEST_TUNED_MEMORY = 512 * MEGABYTE
 
@@ -44,7 +47,7 @@ _OWNED = {
         "recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time "
         "recovery_target_timeline recovery_target_xid recovery_end_command recovery_min_apply_delay"
     ),
-    "backups will set it": (
+    "use spec.backup.continuous": (
         "archive_mode archive_command archive_library archive_cleanup_command restore_command"
     ),
     "a library that is missing would refuse every connection; use shared_preload_libraries": (
@@ -172,6 +175,7 @@ def instance_settings(spec: dict[str, Any]) -> dict[str, str]:
     settings |= _cpu_settings(resources)
     settings |= _memory_settings(resources, config, int(settings.get("max_parallel_maintenance_workers", 2)))
     settings |= _wal_settings(spec.get("storage") or {}, spec.get("replicas", 1))
+    settings |= _archive_settings(spec.get("backup") or {})
     settings |= config
     settings.pop(PRELOAD, None)
     return dict(sorted(settings.items()))
@@ -246,6 +250,17 @@ def _wal_settings(storage: dict[str, Any], replicas: int) -> dict[str, str]:
     if most // 2 < 128 * MEGABYTE:
         settings["wal_keep_size"] = _megabytes(max(most // 2, 16 * MEGABYTE))
     return settings
+
+
+def _archive_settings(backup: dict[str, Any]) -> dict[str, str]:
+    """Archiving of the write-ahead log. Taking it up or giving it up restarts PostgreSQL."""
+    if not (backup.get("enabled") and (backup.get("continuous") or {}).get("enabled")):
+        return {}
+    return {
+        "archive_mode": "on",
+        "archive_command": '/opt/backup/paradedb-backup archive "%p"',
+        "archive_timeout": str(ARCHIVE_TIMEOUT),
+    }
 
 
 def _megabytes(size: int) -> str:

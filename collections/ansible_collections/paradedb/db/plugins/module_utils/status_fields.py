@@ -64,3 +64,11 @@ def promotion(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, s
     timeline = next((item["timeline"] for item in after["instances"] if item["name"] == new), 0)
     message = f"{new} is the primary now, before it was {old} (timeline {timeline})"
     return [{"type": "Normal", "reason": "PrimaryChanged", "message": message}]
+
+
+def patch(before: Any, after: Any) -> Any:
+    """The merge patch that makes the one the other: what is gone, at any depth, becomes None (RFC 7396)."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    kept = {name: patch(before.get(name), value) for name, value in after.items()}
+    return kept | {name: None for name in before if name not in after}

@@ -9,6 +9,8 @@ from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube, KubeError, Object
 from ansible_collections.paradedb.db.plugins.module_utils.labels import (
     API_VERSION,
+    BACKUP,
+    COMPONENT,
     KIND,
     SCOPE,
     instance_selector,
@@ -16,8 +18,13 @@ from ansible_collections.paradedb.db.plugins.module_utils.labels import (
 )
 from ansible_collections.paradedb.db.plugins.module_utils.objects import OPTIONAL_KINDS
 
-# The kinds whose pods have to end before the rest may go.
-_RUNNING = [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")]
+# The kinds whose pods have to end before the rest may go, first those that make more of themselves.
+_RUNNING = [
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+]
 
 # Every kind that the roles create for an instance.
 OWNED_KINDS = [
@@ -41,7 +48,7 @@ SHUTDOWN_TIME = 60
 
 
 def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode: bool) -> dict[str, Any]:
-    """Delete everything that belongs to ``name``; what was deleted, by kind/name.
+    """Delete everything that belongs to ``name`` but backups; what was deleted, by kind/name.
 
     Raises Refused for a ParadeDB that is a resource and not being deleted: that one is its operator's.
     """
@@ -63,7 +70,8 @@ def remove(kube: Kube, namespace: str, name: str, delete_data: bool, check_mode:
     deleted += _delete(kube, kube.list("v1", "ConfigMap", namespace, f"{SCOPE}={scope(name)}"), check_mode)
     if delete_data:
         claims = kube.list("v1", "PersistentVolumeClaim", namespace, instance_selector(name))
-        deleted += _delete(kube, claims, check_mode)
+        data = [claim for claim in claims if claim["metadata"]["labels"].get(COMPONENT) != BACKUP]
+        deleted += _delete(kube, data, check_mode)
     return {"changed": bool(deleted), "deleted": list(dict.fromkeys(deleted))}
 
 

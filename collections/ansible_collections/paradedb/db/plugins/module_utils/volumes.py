@@ -38,7 +38,7 @@ def check(kube: Kube, spec: dict[str, Any], stateful_set: Object | None, found: 
         _check_templates(_templates(stateful_set), spec)
     small = _small_claims(found, spec)
     for claim, field, size in small:
-        _resize(kube, claim, field, size, dry_run=True)
+        resize(kube, claim, field, size, dry_run=True)
     return bool(small) or _is_outdated(stateful_set, spec)
 
 
@@ -50,7 +50,7 @@ def grow(kube: Kube, namespace: str, name: str, spec: dict[str, Any], check_mode
     small = _small_claims(claims(kube, namespace, name, spec), spec)
     for dry_run in [True] if check_mode else [True, False]:
         for claim, field, size in small:
-            _resize(kube, claim, field, size, dry_run)
+            resize(kube, claim, field, size, dry_run)
     changes = [f"grow the volume {claim['metadata']['name']} to {size}" for claim, _field, size in small]
     stateful_set = kube.get("apps/v1", "StatefulSet", namespace, name)
     if stateful_set is not None and _is_outdated(stateful_set, spec):
@@ -170,7 +170,7 @@ def _growth(claim: Object) -> str:
     )
 
 
-def _resize(kube: Kube, claim: Object, field: str, size: str | int, dry_run: bool) -> None:
+def resize(kube: Kube, claim: Object, field: str, size: str | int, dry_run: bool) -> None:
     """Ask for the size. Raises Refused when the answer is that this volume may not have it."""
     metadata = claim["metadata"]
     path = (

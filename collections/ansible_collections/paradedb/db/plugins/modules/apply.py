@@ -12,6 +12,8 @@ description:
     with the labels of the ParadeDB and an owner reference to it.
   - Objects of the listed I(kinds) which carry the component's labels and are not in the set are deleted.
     An empty set removes the component.
+  - A PersistentVolumeClaim has no owner reference. One that is there may only grow, and a warning tells why it does not;
+    its other fields stay.
 options:
   component:
     description: Name of the component, the value of label C(app.kubernetes.io/component).
@@ -105,11 +107,13 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     kinds = [tuple(kind.rsplit("/", 1)) for kind in params["kinds"]]
     wanted = [complete(item, namespace, name, component, params["owner"]) for item in params["definitions"]]
     existing = observe(kube, kinds, namespace, f"{instance_selector(name)},{COMPONENT}={component}")
-    changes = apply_all(kube, wanted, existing, check_mode)
+    warnings: list[str] = []
+    changes = apply_all(kube, wanted, existing, check_mode, warnings)
     if params["pods"] and wanted and not check_mode:
         pods = kube.list("v1", "Pod", namespace, f"{instance_selector(name)},{COMPONENT}={params['pods']}")
         refresh_mounts(kube, pods, component, wanted, params["checksum"])
     return {
+        **({"warnings": warnings} if warnings else {}),
         "changed": bool(changes),
         "changes": [change["header"] for change in changes],
         "diff": diff(changes),

@@ -11,8 +11,8 @@ description:
   - Reads the resource, or takes the given I(spec), and completes it with the defaults of the resource's schema.
   - Writes into the status that a pass begins. For a resource that is paused, it writes down how the instances are instead,
     and nothing else is to be done.
-  - Checks names, access rules, settings, volumes and the pooler's settings, and asks a running PostgreSQL whether it
-    accepts settings that changed.
+  - Checks names, access rules, settings, volumes, backups, where a recovery begins from and the pooler's settings, and asks
+    a running PostgreSQL whether it accepts settings that changed.
   - Says how the pass is to go on, in I(plan).
 options:
   spec:
@@ -63,6 +63,28 @@ plan:
     spec:
       description: The spec as the settings are to follow it, which differs where replicas cannot work or are not there yet.
       type: dict
+    recovering:
+      description: Whether the database is still to be made out of a backup, by I(spec.bootstrap.recovery).
+      type: bool
+    recovery:
+      description: What it is made from; empty unless I(recovering).
+      type: dict
+      contains:
+        method:
+          description: C(dump) or C(continuous).
+          type: str
+        server:
+          description: Name of the ParadeDB that made the backup.
+          type: str
+        store:
+          description: Where the backup is, as C(s3) with the fields of I(spec.backup.s3), or as C(volume) with the name of a claim.
+          type: dict
+        backup:
+          description: Id of the backup; empty for the newest that serves.
+          type: str
+        target:
+          description: Where the recovery ends, by C(time), C(lsn) or C(name); empty for the end of the archive.
+          type: dict
     grow:
       description: Whether volumes or the StatefulSet's templates of them are smaller than the spec wants.
       type: bool

@@ -8,8 +8,8 @@ module: status
 short_description: Write phase, conditions and events of a ParadeDB resource
 version_added: 0.1.0
 description:
-  - The one writer of the status. Phases go by the state diagram (Pending, Creating, Running, Updating, Failed,
-    Deleting); every transition is an event. Nothing is written when nothing changed.
+  - Phases go by the state diagram (Pending, Creating, Running, Updating, Failed, Deleting); every transition is an event.
+    Nothing is written when nothing changed. Of passes that end well M(paradedb.db.rollout) writes the status.
   - Without a resource (one-off provisioning) it does nothing.
 options:
   state:
@@ -17,28 +17,16 @@ options:
       - What the pass has come to.
       - V(observed) is for between passes - it writes down how the instances are, and asks for a pass when more is needed.
     type: str
-    choices: [finished, failed, deleting, observed]
+    choices: [failed, deleting, observed]
     required: true
   generation:
     description: The generation that the pass works on, as M(paradedb.db.preflight) returned it; 0 when it was not read.
     type: int
     default: 0
-  plan:
-    description: What M(paradedb.db.preflight) returned as I(plan), for I(state=finished). Only I(prometheus_operator) is read.
-    type: dict
-    default: {}
-  rollout:
-    description: What M(paradedb.db.rollout) returned; for I(state=finished).
-    type: dict
-    default: {}
-  database:
-    description: What M(paradedb.db.database) returned; for I(state=finished).
-    type: dict
-    default: {}
   credentials:
     description:
-      - What M(paradedb.db.credentials) returned, for I(state=finished), and for I(state=failed) as far as the pass came.
-      - Only I(tls), I(users) and I(checks) are read.
+      - What M(paradedb.db.credentials) returned, for I(state=failed) if the pass came so far.
+      - Only I(tls) and I(checks) are read.
     type: dict
     default: {}
   reason:
@@ -94,13 +82,10 @@ from ansible_collections.paradedb.db.plugins.module_utils import resource_status
 from ansible_collections.paradedb.db.plugins.module_utils.execution import argument_spec, run_module
 from ansible_collections.paradedb.db.plugins.module_utils.kube import Kube
 
-_STATES = ["finished", "failed", "deleting", "observed"]
+_STATES = ["failed", "deleting", "observed"]
 ARGUMENT_SPEC = argument_spec(
     state={"type": "str", "required": True, "choices": _STATES},
     generation={"type": "int", "default": 0},
-    plan={"type": "dict", "default": {}},
-    rollout={"type": "dict", "default": {}},
-    database={"type": "dict", "default": {}},
     credentials={"type": "dict", "default": {}},
     reason={"type": "str", "default": "ReconcileFailed"},
     message={"type": "str", "default": ""},
@@ -110,10 +95,6 @@ ARGUMENT_SPEC = argument_spec(
 def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     """Write the status for the state."""
     where, generation = (kube, params["namespace"], params["name"]), params["generation"]
-    if params["state"] == "finished":
-        results = {name: params[name] for name in ("rollout", "database", "credentials")}
-        takes = bool(params["plan"].get("prometheus_operator"))
-        return resource_status.finished(*where, generation, results, check_mode, takes)
     if params["state"] == "failed":
         return resource_status.failed(
             *where, generation, params["reason"], params["message"], check_mode, params["credentials"]

@@ -51,7 +51,11 @@ class FakeCluster(FakePatroni):
                 "apiVersion": "apps/v1",
                 "kind": "StatefulSet",
                 "metadata": {"name": "orders", "generation": 1},
-                "spec": {"replicas": 1, "template": "r1", "volumeClaimTemplates": [CLAIM]},
+                "spec": {
+                    "replicas": 1,
+                    "template": {"revision": "r1", "spec": {}},
+                    "volumeClaimTemplates": [CLAIM],
+                },
                 "status": {},
             }
         )
@@ -59,7 +63,7 @@ class FakeCluster(FakePatroni):
     # What a person and the world do
 
     def apply_template(self, revision: str) -> None:
-        self.stateful_set["spec"]["template"] = revision
+        self.stateful_set["spec"]["template"]["revision"] = revision
         self.stateful_set["metadata"]["generation"] += 1
 
     def change_settings(self, **settings: int) -> None:
@@ -225,7 +229,7 @@ class FakeCluster(FakePatroni):
         stateful_set = self.stateful_set
         stateful_set["status"] = {
             "observedGeneration": stateful_set["metadata"]["generation"],
-            "updateRevision": stateful_set["spec"]["template"],
+            "updateRevision": stateful_set["spec"]["template"]["revision"],
         }
         for name in list(self.pods):
             if ordinal(name) >= self.size:
@@ -235,7 +239,9 @@ class FakeCluster(FakePatroni):
                 self._make(number)
 
     def _make(self, number: int) -> None:
-        made = pod(f"orders-{number}", ready=False, revision=self.stateful_set["spec"]["template"])
+        made = pod(
+            f"orders-{number}", ready=False, revision=self.stateful_set["spec"]["template"]["revision"]
+        )
         made["metadata"]["creationTimestamp"] = self.now.isoformat()
         made["status"] = {"conditions": [], "containerStatuses": []}
         free = [number for number in range(4) if f"node-{number}" not in self.lost]

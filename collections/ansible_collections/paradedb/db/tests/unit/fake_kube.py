@@ -64,6 +64,8 @@ class FakeKube:
         return copy.deepcopy(after)
 
     def create(self, definition: Object) -> Object:
+        if _key(definition) in self.objects:
+            raise KubeError(409, f"{definition['metadata']['name']} already exists")
         self.writes.append(("create", definition["kind"], definition.get("reason", "")))
         return self.put(definition)
 

@@ -44,9 +44,6 @@ class Life:
             "namespace": "prod",
             "state": state,
             "generation": resource["metadata"]["generation"],
-            "rollout": SETTLED,
-            "database": CONNECTED,
-            "plan": {},
             "credentials": {},
             "reason": "Broken",
             "message": "why",
@@ -58,8 +55,20 @@ class Life:
         generation = resource["metadata"]["generation"]
         return resource_status.started(self.kube, "prod", "orders", generation, check_mode)  # type: ignore[arg-type]
 
-    def finished(self, rollout: Any = SETTLED, database: Any = CONNECTED, **more: Any) -> dict[str, Any]:
-        return self.call("finished", rollout=rollout, database=database, **more)
+    def finished(
+        self,
+        rollout: Any = SETTLED,
+        database: Any = CONNECTED,
+        check_mode: bool = False,
+        generation: int | None = None,
+        takes: bool = False,
+        **more: Any,
+    ) -> dict[str, Any]:
+        resource = self.kube.objects.get(("ParadeDB", "prod", "orders"), {"metadata": {"generation": 0}})
+        generation = generation or resource["metadata"]["generation"]
+        results = {"rollout": rollout, "database": database, "credentials": {}} | more
+        where = self.kube, "prod", "orders"
+        return resource_status.finished(*where, generation, results, check_mode, takes)  # type: ignore[arg-type]
 
     def failed(self, reason: str = "Broken", message: str = "why", **more: Any) -> dict[str, Any]:
         return self.call("failed", reason=reason, message=message, **more)

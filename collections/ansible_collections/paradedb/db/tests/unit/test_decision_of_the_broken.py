@@ -52,6 +52,17 @@ def test_what_is_on_its_way_up_is_not_replaced(state: str, after: float, replace
     assert (said(seen)[0] == "RollingUpdate") is replaced
 
 
+@pytest.mark.parametrize("last", [{}, {"terminated": {"exitCode": 1, "message": "NoBackup|why"}}])
+def test_a_recovery_is_left_to_end_whatever_changes(last: dict[str, Any]) -> None:
+    item = member(0, "", **DOWN, **OLD, state="")
+    recovering = {"name": "recover", "image": "x", "state": {"running": {}}, "lastState": last}
+    item.pod["status"] |= {"initContainerStatuses": [recovering], "containerStatuses": []}
+    seen = world(item, after=100_000, database={"connected": False})
+    assert said(seen)[:2] == ("Recovering", False)
+    recovering["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    assert said(seen)[0] == "RollingUpdate"
+
+
 def test_trouble_with_its_container_ends_the_patience() -> None:
     assert said(world(P, member(1, **OLD, **BROKEN | {"state": "starting"})))[0] == "RollingUpdate"
 

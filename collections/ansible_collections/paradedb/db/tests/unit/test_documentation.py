@@ -248,8 +248,8 @@ def test_the_kinds_of_the_roles_are_those_that_teardown_deletes() -> None:
         if "paradedb.db.apply" in task
         for kind in task["paradedb.db.apply"]["kinds"]
     }
-    # The credentials module applies these itself.
-    assert applied | {"v1/Secret", "v1/ServiceAccount", CERTIFICATE} == {
+    # The credentials module applies these itself, and CronJobs make Jobs.
+    assert applied | {"v1/Secret", "v1/ServiceAccount", CERTIFICATE, "batch/v1/Job"} == {
         f"{version}/{kind}" for version, kind in OWNED_KINDS
     }
 

@@ -54,7 +54,7 @@ OPTIONAL = {"PoolerReady", "MonitoringReady", "UsersReady"}
 def test_a_part_has_its_condition_while_it_is_asked_for(seen: Seen) -> None:
     one = life(**POOLER, **MONITORING, **USERS)
     said = {"type": "UsersReady", "ok": True, "reason": "AsDeclared", "message": ""}
-    one.finished(credentials=NAMED | {"checks": [said]}, plan={"prometheus_operator": True})
+    one.finished(credentials=NAMED | {"checks": [said]}, takes=True)
     assert types(one) >= OPTIONAL
     assert one.status["poolerEndpoint"] == "orders-pooler.prod.svc:5432"
     assert one.status["users"] == NAMED["users"]
@@ -86,7 +86,7 @@ def test_a_database_that_cannot_be_asked_for_its_users_keeps_what_was_found(seen
 @pytest.mark.parametrize("takes", [True, False])
 def test_a_cluster_without_prometheus_operator_is_looked_at_again(seen: Seen, takes: bool) -> None:
     one = life(**MONITORING)
-    result = one.finished(SETTLED, plan={"prometheus_operator": takes})
+    result = one.finished(SETTLED, takes=takes)
     assert ("requeue_after" in result) is not takes
     one.observed()
     assert seen.takes == [takes, takes]

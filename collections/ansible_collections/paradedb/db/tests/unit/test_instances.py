@@ -59,6 +59,22 @@ def test_a_container_that_cannot_start(reason: str) -> None:
     assert bare == {"reason": "ContainerCannotStart", "message": f"paradedb: {reason}"}
 
 
+def test_a_recovery_takes_as_long_as_it_takes() -> None:
+    recovering = starting(container("recover", running={}), init=True)
+    assert instances.recovers(recovering)
+    assert instances.trouble(recovering, LATE) is None
+    assert not instances.recovers(starting(container("prepare", running={}), init=True))
+
+
+@pytest.mark.parametrize("state", [{"waiting": {"reason": "CrashLoopBackOff"}}, {"running": {}}])
+def test_a_recovery_that_failed_has_failed_until_it_succeeds(state: dict[str, Any]) -> None:
+    ended = {"exitCode": 1, "message": "WALMissing|spec.bootstrap.recovery.target: a gap\n"}
+    found = instances.trouble(starting(container("recover", last=ended, **state), init=True), SOON)
+    assert found == {"reason": "WALMissing", "message": "spec.bootstrap.recovery.target: a gap"}
+    done = container("recover", last=ended, terminated={"exitCode": 0})
+    assert instances.trouble(starting(done, init=True), SOON) is None
+
+
 @pytest.mark.parametrize("where", ["terminated", "last"])
 def test_what_prepare_found_wrong(where: str) -> None:
     ended = {"exitCode": 1, "message": "VersionMismatch|spec.postgresVersion: is 17, but 16 | or so\n"}

@@ -246,3 +246,90 @@ def test_an_optional_kind_that_is_not_there_or_not_granted_has_nothing_to_prune(
     kube.list = answer  # type: ignore[method-assign]
     kinds = ["monitoring.coreos.com/v1/ServiceMonitor", "v1/Service"]
     assert run(kube, service("orders"), kinds=kinds)["changes"] == ["Service/orders"]
+
+
+# The volume with backups
+
+
+def claim(size: str = "1Gi", **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "orders-backup", **metadata},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+    }
+
+
+def test_a_claim_is_made_without_an_owner_and_never_pruned() -> None:
+    kube = FakeKube()
+    assert run(kube, claim(), component="backup")["changes"] == ["PersistentVolumeClaim/orders-backup"]
+    (made,) = kube.objects.values()
+    assert "ownerReferences" not in made["metadata"]
+    assert made["metadata"]["labels"]["app.kubernetes.io/component"] == "backup"
+    kube.writes.clear()
+    assert run(kube, claim(), component="backup")["changed"] is False
+    assert run(kube, component="backup")["changed"] is False
+    assert kube.writes == []
+
+
+@pytest.mark.parametrize("size", ["1Gi", "1024Mi", "500Mi", 1])
+def test_a_claim_from_before_is_taken_as_it_is(size: Any) -> None:
+    """It outlived its ParadeDB, and another class or a smaller size cannot be given to it."""
+    kube = FakeKube(claim(labels=instance_labels("orders")))
+    asked = claim(size)
+    asked["spec"]["storageClassName"] = "other"
+    assert run(kube, asked, component="backup")["changed"] is False
+    assert kube.writes == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_claim_grows(check_mode: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(claim(labels=instance_labels("orders")))
+    asked: list[tuple[str, Any, bool]] = []
+    monkeypatch.setattr(
+        objects.volumes,
+        "resize",
+        lambda _kube, item, field, size, dry_run: asked.append((field, size, dry_run)),
+    )
+    told = run(kube, claim("2Gi"), component="backup", check_mode=check_mode)
+    assert asked == [("spec.backup.pvc.size", "2Gi", check_mode)]
+    (difference,) = told["diff"]
+    sizes = [difference[side]["spec"]["resources"]["requests"]["storage"] for side in ("before", "after")]
+    assert sizes == ["1Gi", "2Gi"]
+
+
+def test_somebody_elses_claim_is_left_alone() -> None:
+    kube = FakeKube(claim())
+    with pytest.raises(Refused, match="PersistentVolumeClaim 'orders-backup' belongs to something else"):
+        run(kube, claim("2Gi"), component="backup")
+    assert kube.writes == []
+
+
+def test_what_programs_report_is_theirs() -> None:
+    kube = FakeKube()
+    report = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "state", "labels": {"database.paradedb.io/report": "backup"}},
+    }
+    run(kube, report, kinds=["v1/ConfigMap"])
+    held = kube.objects["ConfigMap", "prod", "state"]
+    held["data"] = {"dump": "{}"}
+    held["metadata"]["managedFields"] = [
+        {"manager": "paradedb-backup", "operation": "Update", "fieldsV1": {"f:data": {"f:dump": {}}}}
+    ]
+    assert run(kube, report, kinds=["v1/ConfigMap"])["changed"] is False
+    assert kube.objects["ConfigMap", "prod", "state"]["data"] == {"dump": "{}"}
+    before, after = {**held, "data": {}}, {**held, "data": {"dump": "more"}}
+    assert objects._comparable(before) == objects._comparable(after)
+
+
+def test_a_claim_that_may_not_grow_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise Refused("VolumeNotExpandable", "spec.backup.pvc.size", "its StorageClass does not allow it")
+
+    monkeypatch.setattr(objects.volumes, "resize", refuse)
+    kube = FakeKube(claim(labels=instance_labels("orders")))
+    told = run(kube, claim("2Gi"), service("after"), component="backup")
+    assert told["changes"] == ["Service/after"]
+    assert "spec.backup.pvc.size" in told["warnings"][0]

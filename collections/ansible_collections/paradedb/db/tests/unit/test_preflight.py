@@ -67,7 +67,7 @@ def test_names_that_do_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "reason", "field"),
     [
-        (spec(backup={"enabled": True}), "NotAvailable", "spec.backup.enabled"),
+        (spec(backup={"enabled": True}), "InvalidSpec", "spec.backup.enabled"),
         (spec(auth={"database": "a", "pgHBA": ["nonsense"]}), "InvalidHBARule", "spec.auth.pgHBA[0]"),
         (spec(postgresConfig={"port": "1"}), "InvalidSetting", "spec.postgresConfig.port"),
         (

@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[6] / "docs/reference/conditions.md"
 
 # Modules for other roles, or for who calls them by hand: what they refuse, the caller of the task reads.
 BY_HAND = ("any_kind.py", "any_status.py", "durations.py", "foreign.py", "resource.py", "teardown.py")
-SAID_TO_THE_CALLER = {"SwitchoverTimeout"}
+SAID_TO_THE_CALLER = {"SwitchoverTimeout", "BackupTimeout"}
 
 _WORD = re.compile(r"[A-Z][a-z]+[A-Za-z]*")
 
@@ -71,4 +71,21 @@ def test_reasons_of_an_instance_that_refuses_to_start_are_on_the_page() -> None:
     script = (ROLES / "statefulset/templates/prepare.sh").read_text()
     words = set(re.findall(r"\brefuse ([A-Z]\w+)", script))
     assert words
+    assert {word for word in words if f"`{word}`" not in PAGE.read_text()} == set()
+
+
+def test_reasons_of_the_program_that_makes_backups_are_on_the_page() -> None:
+    program = PAGE.parents[2] / "images/backup/src/paradedb_backup/problems.py"
+    words = set(re.findall(r'^        "([A-Z]\w+)",$', program.read_text(), re.MULTILINE))
+    assert "WALMissing" in words
+    assert {word for word in words if f"`{word}`" not in PAGE.read_text()} == set()
+
+
+def test_reasons_of_backups_are_on_the_page() -> None:
+    words = {
+        word
+        for name in ("archive_status", "backup_status", "recovery_status", "backup_fields")
+        for word in re.findall(r'"([A-Z][a-z]+[A-Z]\w+)"', (PLUGINS / f"module_utils/{name}.py").read_text())
+    }
+    assert {"BackupOverdue", "ArchivingLags"} <= words
     assert {word for word in words if f"`{word}`" not in PAGE.read_text()} == set()

@@ -189,12 +189,12 @@ def test_transition_times_survive_other_changes(running: Life) -> None:
 def test_conditions_and_fields_of_others_stay(running: Life) -> None:
     other = {"type": "BackupReady", "status": "True", "reason": "x", "message": "", "lastTransitionTime": "t"}
     running.status["conditions"].append(other)
-    running.status["lastBackup"] = "2025-01-01T00:00:00Z"
+    running.status["theirs"] = "2025-01-01T00:00:00Z"
     running.change_spec()
     running.started()
     running.finished()
     assert other in running.status["conditions"]
-    assert running.status["lastBackup"] == "2025-01-01T00:00:00Z"
+    assert running.status["theirs"] == "2025-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("call", ["started", "finished", "failed", "deleting"])

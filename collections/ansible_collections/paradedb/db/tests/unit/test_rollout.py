@@ -8,7 +8,6 @@ import pytest
 from ansible_collections.paradedb.db.plugins.module_utils import instances, rollout, steps, topology
 from ansible_collections.paradedb.db.plugins.module_utils.errors import Refused
 from ansible_collections.paradedb.db.plugins.module_utils.kube import ExecFailed, KubeError
-from ansible_collections.paradedb.db.plugins.modules import rollout as module
 
 from .fake_kube import FakeKube, Object, pod
 
@@ -40,15 +39,9 @@ def reconcile(
     spec: dict[str, Any] | None = None,
     **more: str,
 ) -> dict[str, Any]:
-    params = {
-        "name": "orders",
-        "namespace": "prod",
-        "spec": spec or {"replicas": 1},
-        "database": FINE if database is None else database,
-        "certificate": "",
-        "resizing": "",
-    } | more
-    return module.run(params, cluster, check_mode)  # type: ignore[arg-type]
+    found = FINE if database is None else database
+    where = cluster, "prod", "orders"
+    return rollout.reconcile(*where, spec or {"replicas": 1}, found, check_mode, **more)  # type: ignore[arg-type]
 
 
 def resource(spec: dict[str, Any] | None = None, **annotations: str) -> Object:

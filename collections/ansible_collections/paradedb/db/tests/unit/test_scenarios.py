@@ -262,7 +262,7 @@ def test_any_changes_in_any_order_settle(make: Any, seed: int) -> None:
     cluster.spec["hibernate"] = False
     cluster.settle(2000)
     assert len(cluster.ready()) == cluster.spec["replicas"]
-    assert set(cluster.revisions().values()) == {cluster.stateful_set["spec"]["template"]}
+    assert set(cluster.revisions().values()) == {cluster.stateful_set["spec"]["template"]["revision"]}
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -12,6 +12,7 @@ LABELS = {
     "app.kubernetes.io/instance": "orders",
     "app.kubernetes.io/managed-by": "paradedb-operator",
 }
+BACKUP = LABELS | {"app.kubernetes.io/component": "backup"}
 SCOPE = {"database.paradedb.io/scope": "orders-patroni"}
 
 
@@ -36,6 +37,10 @@ def everything() -> list[dict[str, Any]]:
         thing("RoleBinding", "orders"),
         thing("StatefulSet", "orders"),
         thing("Deployment", "orders-pooler"),
+        thing("CronJob", "orders-backup"),
+        thing("Job", "orders-backup-1a2b3c4d"),
+        thing("ServiceAccount", "orders-backup"),
+        thing("PersistentVolumeClaim", "orders-backup", BACKUP),
         thing("NetworkPolicy", "orders-database"),
         thing("ServiceMonitor", "orders"),
         thing("PersistentVolumeClaim", "data-orders-0"),
@@ -82,6 +87,7 @@ OTHERS = {
     "ConfigMap/other-patroni-leader",
     "Service/mine",
     "PersistentVolumeClaim/data-other-0",
+    "PersistentVolumeClaim/orders-backup",
 }
 
 
@@ -96,12 +102,13 @@ def test_instances_go_first_and_the_rest_after_their_pods(no_waiting: list[float
 
     cluster.on_delete = watch
     result = remove(cluster)
-    assert seen[:2] == [("Deployment", True), ("StatefulSet", True)]
-    assert not any(pods for _kind, pods in seen[2:])
+    # What would make more pods goes before those that it made.
+    assert seen[:4] == [(kind, True) for kind in ("CronJob", "Job", "Deployment", "StatefulSet")]
+    assert not any(pods for _kind, pods in seen[4:])
     kinds = [kind for kind, _pods in seen]
     assert kinds.index("RoleBinding") < kinds.index("ServiceAccount")  # Patroni's rights end last
     assert result["changed"] is True
-    assert len(result["deleted"]) == len(set(result["deleted"])) == 12
+    assert len(result["deleted"]) == len(set(result["deleted"])) == 15
     assert left(cluster) == OTHERS | {"PersistentVolumeClaim/data-orders-0"}
     assert no_waiting[0] == 0
 

@@ -1,0 +1,1 @@
+"""Backups of a ParadeDB database: the program that makes, keeps, restores and verifies them."""
