@@ -94,7 +94,7 @@ RUN --mount=type=bind,from=packages,source=/opt/venv,target=/opt/venv \
 FROM python AS runtime
 LABEL org.opencontainers.image.title="paradedb-operator" \
       org.opencontainers.image.description="Runs ParadeDB on Kubernetes: the operator, and Patroni and backups for its database pods" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-3.0-or-later" \
       org.opencontainers.image.vendor="paradedb.db"
 RUN echo 'operator:x:65532:' >> /etc/group \
     && echo 'operator:x:65532:65532:operator:/tmp:/usr/sbin/nologin' >> /etc/passwd

@@ -67,15 +67,30 @@ def backup(database: ParadeDB, field: str = "dump") -> dict[str, Any]:
     return dict(found)
 
 
+def jobs(database: ParadeDB) -> dict[str, bool]:
+    """The database's Jobs, and whether each is still at work."""
+    found = find("jobs", database.namespace, f"app.kubernetes.io/instance={database.name}")
+    return {job["metadata"]["name"]: bool(job["status"].get("active")) for job in found}
+
+
 def ask(database: ParadeDB, kind: str = "dump") -> None:
-    """Ask for a backup by the annotation, once none is being made: while one is, another is refused."""
+    """Ask for a backup by the annotation until a Job is made.
 
-    def idle() -> bool:
-        jobs = find("jobs", database.namespace, f"app.kubernetes.io/instance={database.name}")
-        return not any(job["status"].get("active") for job in jobs)
+    It is refused while another is at work, which may be one that the operator has begun by itself meanwhile.
+    """
 
-    eventually("no backup is being made", idle)
-    database.annotate(BACKUP, kind)
+    def waiting() -> bool:
+        return BACKUP in database.resource()["metadata"].get("annotations", {})
+
+    def asked() -> bool:
+        before = jobs(database)
+        if any(before.values()):
+            return False
+        database.annotate(BACKUP, kind)
+        eventually("the annotation is answered", lambda: not waiting())
+        return jobs(database).keys() > before.keys()
+
+    eventually(f"a Job for a {kind} is made", asked)
 
 
 def make_backup(database: ParadeDB, kind: str = "dump", seconds: float = 180) -> dict[str, Any]:

@@ -91,8 +91,6 @@ def test_recovery_from_nowhere(make: Make) -> None:
     assert "nowhere" in status["message"]
     assert database.condition("Degraded")["reason"] == "RecoverySourceNotFound"
     assert find(OWNED_KINDS, database.namespace, f"app.kubernetes.io/instance={database.name}") == []
-    database.patch({"bootstrap": None})
-    database.wait_running()
 
 
 def test_missing_backup_secret_stops_no_database(make: Make) -> None:

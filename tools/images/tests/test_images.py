@@ -154,8 +154,11 @@ IMPORTS = ["dump", "verify", "base", "archive", "fetch", "bootstrap"]
 
 @pytest.mark.parametrize("command", IMPORTS)
 def test_each_command_of_the_backup_program_has_what_it_imports(database: Path, command: str) -> None:
-    """It ends for want of a configuration, which is read after everything was imported."""
-    script = f"/opt/backup/paradedb-backup {command} a b </dev/null 2>&1 || true"
+    """It ends for want of a configuration, which is read after everything was imported.
+
+    A base backup ends as soon as its input does, so that stays open meanwhile.
+    """
+    script = f"sleep 3 | /opt/backup/paradedb-backup {command} a b 2>&1 || true"
     said = run_inside(database, "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", script, user="999")
     assert "ModuleNotFoundError" not in said, said
     assert "ImportError" not in said, said
