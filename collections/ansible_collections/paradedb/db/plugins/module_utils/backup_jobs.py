@@ -27,15 +27,24 @@ NOTHING: dict[str, Any] = {"changed": False, "events": []}
 
 
 def tend(
-    kube: Kube, namespace: str, name: str, spec: dict[str, Any], settled: bool, check_mode: bool
+    kube: Kube,
+    namespace: str,
+    name: str,
+    generation: int,
+    spec: dict[str, Any],
+    settled: bool,
+    check_mode: bool,
 ) -> dict[str, Any]:
     """Make the Jobs that are due. ``settled``: the database is as its spec says, so that one can work.
 
     A backup is due when none is known for its place: once for each place, and after a failure once more for
     each change of the Secret. What was asked for is noted in the status, which the Jobs do not outlive.
+
+    Nothing is made for a resource whose spec has changed since the pass with ``generation`` began: the
+    CronJobs are those of the spec before, and the next pass is on its way.
     """
     resource = kube.get(API_VERSION, KIND, namespace, name)
-    if resource is None:
+    if resource is None or resource["metadata"].get("generation", generation) != generation:
         return NOTHING
     had = (resource.get("status") or {}).get("backup") is not None
     ended = _end(kube, resource, spec) if had and not check_mode else []

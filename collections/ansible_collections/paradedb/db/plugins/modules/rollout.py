@@ -119,7 +119,7 @@ def run(params: dict[str, Any], kube: Kube, check_mode: bool) -> dict[str, Any]:
     certificate = (results["credentials"].get("tls") or {}).get("checksum", "")
     resizing = params["plan"].get("resizing", "")
     step = reconcile(*where, params["spec"], results["database"], check_mode, certificate, resizing)
-    tended = backup_jobs.tend(*where, params["spec"], step["settled"], check_mode)
+    tended = backup_jobs.tend(*where, params["generation"], params["spec"], step["settled"], check_mode)
     results["rollout"] = step | {"events": step["events"] + tended["events"]}
     takes = bool(params["plan"].get("prometheus_operator"))
     said = resource_status.finished(*where, params["generation"], results, check_mode, takes)

@@ -23,9 +23,11 @@ def resource(kube: FakeKube) -> dict[str, Any]:
     return kube.objects["ParadeDB", "prod", "orders"]
 
 
-def tend(kube: FakeKube, settled: bool = True, check_mode: bool = False) -> dict[str, Any]:
-    spec = resource(kube)["spec"]
-    return backup_jobs.tend(kube, "prod", "orders", spec, settled, check_mode)  # type: ignore[arg-type]
+def tend(
+    kube: FakeKube, settled: bool = True, check_mode: bool = False, generation: int = 1
+) -> dict[str, Any]:
+    where = kube, "prod", "orders"
+    return backup_jobs.tend(*where, generation, resource(kube)["spec"], settled, check_mode)  # type: ignore[arg-type]
 
 
 def jobs(kube: FakeKube) -> list[str]:
@@ -33,6 +35,14 @@ def jobs(kube: FakeKube) -> list[str]:
     made = [key for key in kube.objects if key[0] == "Job"]
     found = [kube.objects.pop(key)["metadata"]["labels"][ANNOTATION] for key in made]
     return sorted(found)
+
+
+def test_a_pass_over_an_older_spec_makes_nothing() -> None:
+    kube = cluster()
+    resource(kube)["metadata"] |= {"generation": 2, "annotations": {ANNOTATION: "dump"}}
+    assert tend(kube) == {"changed": False, "events": []}
+    assert jobs(kube) == []
+    assert tend(kube, generation=2)["changed"] is True
 
 
 def report(kube: FakeKube, **documents: Any) -> None:
@@ -216,8 +226,8 @@ def test_check_mode_makes_nothing() -> None:
 
 
 def test_without_a_resource_there_is_nothing_to_tend() -> None:
-    kube = FakeKube()
-    assert backup_jobs.tend(kube, "prod", "orders", {"backup": BACKUP}, True, False) == backup_jobs.NOTHING  # type: ignore[arg-type]
+    where = FakeKube(), "prod", "orders"
+    assert backup_jobs.tend(*where, 0, {"backup": BACKUP}, True, False) == backup_jobs.NOTHING  # type: ignore[arg-type]
 
 
 # What is not asked for
