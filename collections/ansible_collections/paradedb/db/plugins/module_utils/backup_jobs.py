@@ -48,9 +48,10 @@ def tend(
         return NOTHING
     had = (resource.get("status") or {}).get("backup") is not None
     ended = _end(kube, resource, spec) if had and not check_mode else []
-    told = fulfil(kube, resource, spec, check_mode) if ANNOTATION in annotations(resource) else []
+    wish = annotations(resource).get(ANNOTATION)
+    told = fulfil(kube, resource, spec, check_mode) if wish is not None else []
     works = settled and enabled(spec, "backup") and not spec.get("hibernate")
-    noted, wait = _first(kube, resource, spec, check_mode) if works else (False, 0)
+    noted, wait = _first(kube, resource, spec, check_mode, wish) if works else (False, 0)
     again = {"requeue_after": wait} if wait else {}
     return {"changed": bool(told or ended or noted), "events": told, **again}
 
@@ -66,8 +67,12 @@ def _end(kube: Kube, resource: Object, spec: dict[str, Any]) -> list[Object]:
     return [job for job in unwanted if kube.delete(job)]
 
 
-def _first(kube: Kube, resource: Object, spec: dict[str, Any], check_mode: bool) -> tuple[bool, int]:
+def _first(
+    kube: Kube, resource: Object, spec: dict[str, Any], check_mode: bool, wish: str | None
+) -> tuple[bool, int]:
     """Ask for the first backups of a place. Whether something changed, and seconds until another look, or 0.
+
+    ``wish``: the kind that a person asked for in this pass: as good as asked for here.
 
     That is needed for what waits for another backup to end, or for its next turn after a failure: of both
     only the status is told.
@@ -87,6 +92,8 @@ def _first(kube: Kube, resource: Object, spec: dict[str, Any], check_mode: bool)
         again = before == key
         if wait := _wait(seen, kind, again):
             waits.append(wait)
+            if kind == wish and not again:
+                asked[kind] = key
             continue
         failed = seen.document(kind).get("finished") if again else ""
         why = f"{metadata.get('uid')} {before} {key} {failed}"

@@ -200,6 +200,21 @@ def test_another_secret_is_tried_once_after_a_failure() -> None:
     assert jobs(kube) == []
 
 
+def test_what_a_person_asked_for_is_tried_again_with_what_was_there_before() -> None:
+    kube = cluster(state(dump=good(hours=3)))
+    resource(kube)["status"]["backup"] = {"dump": {"id": "known"}}
+    tend(kube)
+    assert jobs(kube) == []
+    kube.put(keys("2"))
+    resource(kube)["metadata"]["annotations"] = {ANNOTATION: "dump"}
+    tend(kube)
+    assert jobs(kube) == ["dump"]
+    report(kube, dump=failed(last=good(hours=3)["last"]))
+    kube.put(keys("1"))
+    tend(kube)
+    assert jobs(kube) == ["dump"]
+
+
 def test_a_first_backup_that_failed_is_tried_again_after_an_hour() -> None:
     kube = cluster()
     tend(kube)
