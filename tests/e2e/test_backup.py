@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cluster import ParadeDB, eventually, find, kubectl, remove, scenario
+from cluster import ParadeDB, eventually, find, kubectl, remove
 from s3 import S3, ask, backup, in_primary, make_backup, wait_healthy
 
 BY_HAND = pytest.mark.skipif(
@@ -18,10 +18,6 @@ NOISE = (
     "CREATE TABLE noise AS SELECT md5(i::text || random()) || md5(random()::text) AS n"
     " FROM generate_series(1, 600000) i"
 )
-
-
-def test_the_scenario() -> None:
-    scenario("backup")
 
 
 @pytest.fixture(scope="module")

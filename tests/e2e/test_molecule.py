@@ -7,6 +7,6 @@ from cluster import scenario
 
 
 # `ha` stops the operator for a while.
-@pytest.mark.parametrize("name", ["default", pytest.param("ha", marks=pytest.mark.alone)])
+@pytest.mark.parametrize("name", ["default", "backup", pytest.param("ha", marks=pytest.mark.alone)])
 def test_scenario(name: str) -> None:
     scenario(name)
