@@ -1,4 +1,4 @@
-"""Backups: the scenario, every reason for which they fail, and what can happen to them meanwhile."""
+"""Backups: every reason for which they fail, and what can happen to them meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The molecule scenarios that have no test file of their own."""
+"""The molecule scenarios that need no test file of their own."""
 
 from __future__ import annotations
 
